@@ -1,0 +1,1 @@
+//! plan, re-encrypt, prove, clear; knows no queue

@@ -1,0 +1,1 @@
+//! The schema of the ledger and of the reference tables, in order

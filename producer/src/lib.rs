@@ -1,0 +1,1 @@
+//! Takes rotations in; knows no key

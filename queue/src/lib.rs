@@ -1,0 +1,1 @@
+//! The doorbell: apalis over Redis, or in process

@@ -1,0 +1,1 @@
+//! Runs the engine off the queue; knows no HTTP
