@@ -1,3 +1,25 @@
 //! The ledger: its rows and its laws. Knows no key.
+//!
+//! [`state`] holds the laws, one module per table the rows, and [`ledger`] every statement that
+//! changes them. [`app`] are the reference tables.
 
+pub mod state;
+
+pub mod audit;
+pub mod audit_head;
+pub mod batches;
+pub mod catalog;
+pub mod identity;
+pub mod keys;
+pub mod keysets;
+pub mod planned_tables;
+pub mod progress;
+pub mod proofs;
+pub mod quarantine;
+pub mod rotation_keys;
+pub mod rotations;
+pub mod workers;
+
+pub mod app;
 pub mod job;
+pub mod ledger;

@@ -1,1 +1,36 @@
-//! The schema of the ledger and of the reference tables, in order
+//! The schema of the ledger and of the reference tables, in order.
+
+mod guards;
+mod m0001_ledger;
+mod m0001_reference_tables;
+mod run;
+
+pub use run::{MigrateError, Outcome, migrate_ledger, migrate_reference_tables, pending};
+
+use sea_orm_migration::prelude::*;
+
+/// The ledger's migrations.
+pub struct Ledger;
+
+impl MigratorTrait for Ledger {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m0001_ledger::Migration)]
+    }
+
+    fn migration_table_name() -> DynIden {
+        "reseal_migrations".into_iden()
+    }
+}
+
+/// The reference tables' migrations; only for who asks for these tables.
+pub struct ReferenceTables;
+
+impl MigratorTrait for ReferenceTables {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m0001_reference_tables::Migration)]
+    }
+
+    fn migration_table_name() -> DynIden {
+        "reseal_reference_migrations".into_iden()
+    }
+}

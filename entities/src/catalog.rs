@@ -1,0 +1,60 @@
+//! The registered columns. A proof covers what stands here, not what one process's file says.
+
+use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// One encrypted column of one table of one source.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize, Deserialize)]
+#[sea_orm(table_name = "reseal_catalog")]
+pub struct Model {
+    /// Its id.
+    #[sea_orm(primary_key)]
+    pub id: i64,
+    /// The name of the source in every process's configuration.
+    #[sea_orm(column_type = "String(StringLen::N(64))", unique_key = "column")]
+    pub source: String,
+    /// The schema as the database resolved it (`public`, `main`).
+    #[sea_orm(column_type = "String(StringLen::N(128))", unique_key = "column")]
+    pub schema_name: String,
+    /// The table.
+    #[sea_orm(column_type = "String(StringLen::N(128))", unique_key = "column")]
+    pub table_name: String,
+    /// The column.
+    #[sea_orm(column_type = "String(StringLen::N(128))", unique_key = "column")]
+    pub column_name: String,
+    /// The keyset whose keys its cells are under.
+    #[sea_orm(column_type = "String(StringLen::N(64))")]
+    pub keyset: String,
+    /// The template of the associated data.
+    #[sea_orm(column_type = "Text")]
+    pub associated_data: String,
+    /// The primary key's columns, a JSON array.
+    #[sea_orm(column_type = "Text")]
+    pub primary_key: String,
+    /// Unix milliseconds, database time.
+    pub registered_at: i64,
+    /// Set when a person took it out; the proof then no longer covers it.
+    pub forgotten_at: Option<i64>,
+}
+
+impl Model {
+    /// `source:schema.table.column`, as people are shown it.
+    pub fn path(&self) -> String {
+        format!("{}:{}.{}.{}", self.source, self.schema_name, self.table_name, self.column_name)
+    }
+
+    /// The primary key's columns.
+    pub fn primary_key(&self) -> Vec<String> {
+        serde_json::from_str(&self.primary_key).unwrap_or_default()
+    }
+}
+
+/// What it points to.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {
+    /// Its keyset.
+    #[sea_orm(belongs_to = "super::keysets::Entity", from = "Column::Keyset", to = "super::keysets::Column::Name")]
+    Keyset,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

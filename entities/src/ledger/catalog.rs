@@ -1,0 +1,98 @@
+//! Registering columns.
+
+use super::{LedgerError, audit, time::now_ms};
+use crate::{catalog, keysets};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
+use serde_json::json;
+
+/// A column as a process's configuration declares it, resolved against the live schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// The source's name.
+    pub source: String,
+    /// The schema as the database resolved it.
+    pub schema_name: String,
+    /// The table.
+    pub table_name: String,
+    /// The column.
+    pub column_name: String,
+    /// The keyset.
+    pub keyset: String,
+    /// The associated data's template.
+    pub associated_data: String,
+    /// The primary key's columns.
+    pub primary_key: Vec<String>,
+}
+
+/// Every registered column, oldest first.
+pub async fn registered(db: &impl ConnectionTrait) -> Result<Vec<catalog::Model>, LedgerError> {
+    let all = catalog::Entity::find().filter(catalog::Column::ForgottenAt.is_null());
+    Ok(all.order_by_asc(catalog::Column::Id).all(db).await?)
+}
+
+/// Registers what is declared. A column that is registered otherwise is refused: cells bound to
+/// another associated data, or under another keyset, would not open. Leaving a column out of
+/// `declared` unregisters nothing.
+pub async fn register(txn: &impl ConnectionTrait, actor: &str, declared: &[Declared]) -> Result<(), LedgerError> {
+    for column in declared {
+        let found = catalog::Entity::find()
+            .filter(catalog::Column::Source.eq(&column.source))
+            .filter(catalog::Column::SchemaName.eq(&column.schema_name))
+            .filter(catalog::Column::TableName.eq(&column.table_name))
+            .filter(catalog::Column::ColumnName.eq(&column.column_name))
+            .one(txn)
+            .await?;
+        if let Some(row) = found {
+            let same = row.keyset == column.keyset
+                && row.associated_data == column.associated_data
+                && row.primary_key() == column.primary_key
+                && row.forgotten_at.is_none();
+            if !same {
+                return Err(LedgerError::refused(
+                    "catalog_conflict",
+                    format!(
+                        "{} is registered with keyset `{}`, associated data `{}` and primary key {}, and this configuration \
+                         says otherwise: correct the configuration",
+                        row.path(),
+                        row.keyset,
+                        row.associated_data,
+                        row.primary_key
+                    ),
+                ));
+            }
+            continue;
+        }
+        if keysets::Entity::find_by_id(&column.keyset).one(txn).await?.is_none() {
+            return Err(LedgerError::refused(
+                "unknown_keyset",
+                format!(
+                    "column `{}.{}` uses keyset `{}`, which does not exist: make it with `reseal keys create {}` or bring \
+                     one in with `reseal keys import`",
+                    column.table_name, column.column_name, column.keyset, column.keyset
+                ),
+            ));
+        }
+        insert(txn, actor, column).await?;
+    }
+    Ok(())
+}
+
+async fn insert(txn: &impl ConnectionTrait, actor: &str, column: &Declared) -> Result<(), LedgerError> {
+    let primary_key = json!(column.primary_key).to_string();
+    catalog::Entity::insert(catalog::ActiveModel {
+        source: Set(column.source.clone()),
+        schema_name: Set(column.schema_name.clone()),
+        table_name: Set(column.table_name.clone()),
+        column_name: Set(column.column_name.clone()),
+        keyset: Set(column.keyset.clone()),
+        associated_data: Set(column.associated_data.clone()),
+        primary_key: Set(primary_key),
+        registered_at: Set(now_ms(txn).await?),
+        ..Default::default()
+    })
+    .exec_without_returning(txn)
+    .await?;
+    let subject = format!("{}:{}.{}.{}", column.source, column.schema_name, column.table_name, column.column_name);
+    let after = json!({"keyset": column.keyset, "associated_data": column.associated_data});
+    audit::record(txn, audit::Entry { actor, action: "catalog.registered", subject, before: json!(null), after }).await
+}

@@ -1,0 +1,75 @@
+//! Taking a batch: lease and epoch.
+
+use super::{
+    LedgerError, after, may,
+    time::{now, now_plus},
+};
+use crate::{
+    batches, planned_tables, rotations,
+    state::{BatchEvent, BatchState, RotationState},
+};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter,
+    sea_query::{Expr, ExprTrait, Query},
+};
+
+/// How long a batch is held without a sign of life.
+pub const LEASE_MS: i64 = 30_000;
+/// After so many claims in a row whose owner died without progress, a batch is split.
+pub const BARREN_CLAIMS_MAX: i32 = 3;
+
+/// A batch in hand, with the epoch that every report of it must name.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The batch as it was claimed.
+    pub batch: batches::Model,
+    /// Its table.
+    pub table: planned_tables::Model,
+    /// Its rotation.
+    pub rotation: rotations::Model,
+}
+
+/// Takes a batch that is pending, or whose owner's lease has run out, while its rotation goes on and
+/// its retry time has come. None: it is not ours to do.
+pub async fn claim_if_due(
+    db: &impl ConnectionTrait,
+    batch_id: i64,
+    worker: &str,
+) -> Result<Option<Claimed>, LedgerError> {
+    let free = Condition::any()
+        .add(batches::Column::State.eq(BatchState::Pending))
+        .add(Expr::col(batches::Column::LeaseUntil).lt(now(db)));
+    let rotation_goes_on = Query::select()
+        .expr(Expr::value(1))
+        .from(rotations::Entity)
+        .and_where(
+            Expr::col((rotations::Entity, rotations::Column::Id))
+                .equals((batches::Entity, batches::Column::RotationId)),
+        )
+        .and_where(rotations::Column::State.is_in([RotationState::Planning, RotationState::Reencrypting]))
+        .and_where(rotations::Column::PausedAt.is_null())
+        .to_owned();
+    let claimed = batches::Entity::update_many()
+        .col_expr(batches::Column::State, Expr::value(after::<BatchState>(BatchEvent::Claim)))
+        .col_expr(batches::Column::Epoch, Expr::col(batches::Column::Epoch).add(1))
+        .col_expr(batches::Column::LeaseUntil, now_plus(db, LEASE_MS))
+        .col_expr(batches::Column::Worker, Expr::value(worker))
+        .col_expr(batches::Column::BarrenClaims, Expr::col(batches::Column::BarrenClaims).add(1))
+        .filter(batches::Column::Id.eq(batch_id))
+        .filter(may::<BatchState>(batches::Column::State, BatchEvent::Claim))
+        .filter(free)
+        .filter(Expr::col(batches::Column::DueAt).lte(now(db)))
+        .filter(Expr::exists(rotation_goes_on))
+        .exec(db)
+        .await?;
+    if claimed.rows_affected == 0 {
+        return Ok(None);
+    }
+    let held = batches::Entity::find_by_id(batch_id)
+        .filter(batches::Column::Worker.eq(worker))
+        .filter(batches::Column::State.eq(BatchState::Leased));
+    let Some(batch) = held.one(db).await? else { return Ok(None) };
+    let table = planned_tables::Entity::find_by_id(batch.planned_table_id).one(db).await?;
+    let rotation = rotations::Entity::find_by_id(batch.rotation_id).one(db).await?;
+    Ok(table.zip(rotation).map(|(table, rotation)| Claimed { batch, table, rotation }))
+}

@@ -1,0 +1,129 @@
+//! Waiting and clearing: the only statements that let key material go.
+
+use super::{LedgerError, after, audit, keys as ledger_keys, may, plan, time::now};
+use crate::{
+    keys, rotation_keys, rotations,
+    state::{KeyEvent, KeyState, RotationEvent, RotationState},
+};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
+    sea_query::{Expr, ExprTrait, Query},
+};
+use serde_json::json;
+
+/// Adds observed waiting time. `seen_at` is the database's time of the last observation that the
+/// caller made itself; another observer in between, and nothing is added.
+pub async fn add_waited_if_unseen(
+    db: &impl ConnectionTrait,
+    rotation_id: i64,
+    seen_at: Option<i64>,
+    observed_ms: i64,
+) -> Result<(), LedgerError> {
+    let mut observe = rotations::Entity::update_many()
+        .col_expr(rotations::Column::WaitedAt, now(db))
+        .filter(rotations::Column::Id.eq(rotation_id))
+        .filter(rotations::Column::State.eq(RotationState::Waiting))
+        .filter(rotations::Column::PausedAt.is_null());
+    if let Some(seen_at) = seen_at {
+        observe = observe
+            .col_expr(
+                rotations::Column::WaitedMs,
+                Expr::col(rotations::Column::WaitedMs).add(std::cmp::max(observed_ms, 0)),
+            )
+            .filter(rotations::Column::WaitedAt.eq(seen_at));
+    }
+    observe.exec(db).await?;
+    Ok(())
+}
+
+/// Commits the intent to destroy: only when the observed waiting time is over and nothing holds it.
+/// In the caller's transaction. False: not yet.
+pub async fn intend_if_waited(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    rotation: &rotations::Model,
+) -> Result<bool, LedgerError> {
+    let over = rotations::Entity::find_by_id(rotation.id)
+        .filter(Expr::col(rotations::Column::WaitedMs).gte(Expr::col(rotations::Column::ClearAfterMs)))
+        .filter(rotations::Column::HoldAt.is_null())
+        .filter(rotations::Column::PausedAt.is_null())
+        .one(txn)
+        .await?;
+    if over.is_none() {
+        return Ok(false);
+    }
+    plan::advance_if_held(txn, actor, rotation, RotationEvent::Clear).await?;
+    Ok(true)
+}
+
+/// Wipes the wrapped bytes of every key that the rotation retires, all or none. The conditions of
+/// the law stand in the `WHERE`; the database's own guard checks them, and the proofs, once more.
+pub async fn wipe_if_held(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    rotation: &rotations::Model,
+) -> Result<(), LedgerError> {
+    let held = rotations::Entity::update_many()
+        .col_expr(rotations::Column::StepLeaseUntil, super::time::now_plus(txn, super::steps::STEP_LEASE_MS))
+        .filter(rotations::Column::Id.eq(rotation.id))
+        .filter(rotations::Column::StepEpoch.eq(rotation.step_epoch))
+        .filter(rotations::Column::State.eq(RotationState::Clearing))
+        .filter(rotations::Column::HoldAt.is_null())
+        .filter(rotations::Column::PausedAt.is_null())
+        .exec(txn)
+        .await?;
+    if held.rows_affected != 1 {
+        return Err(LedgerError::LeaseLost);
+    }
+    for key in ledger_keys::retired_by(txn, rotation.id).await? {
+        if key.state == KeyState::Destroyed {
+            continue;
+        }
+        let pinned = Query::select()
+            .column(rotation_keys::Column::Generation)
+            .from(rotation_keys::Entity)
+            .and_where(rotation_keys::Column::RotationId.eq(rotation.id))
+            .and_where(rotation_keys::Column::KeyId.eq(key.key_id))
+            .to_owned();
+        let wiped = keys::Entity::update_many()
+            .col_expr(keys::Column::WrappedDek, Expr::value(Option::<Vec<u8>>::None))
+            .col_expr(keys::Column::State, Expr::value(after::<KeyState>(KeyEvent::Destroy)))
+            .col_expr(keys::Column::DestroyedAt, now(txn))
+            .filter(keys::Column::KeyId.eq(key.key_id))
+            .filter(may::<KeyState>(keys::Column::State, KeyEvent::Destroy))
+            .filter(keys::Column::Generation.in_subquery(pinned))
+            .exec(txn)
+            .await?;
+        if wiped.rows_affected != 1 {
+            return Err(LedgerError::refused(
+                "key_in_use",
+                format!("key {} is {} or was active again since its proof: nothing was cleared", key.key_id, key.state),
+            ));
+        }
+        let (before, after) =
+            (json!({"state": key.state}), json!({"state": KeyState::Destroyed, "rotation": rotation.id}));
+        let subject = format!("key {}", key.key_id);
+        audit::record(txn, audit::Entry { actor, action: "key.destroyed", subject, before, after }).await?;
+    }
+    Ok(())
+}
+
+/// Ends the rotation once every key that it retires is destroyed. In the caller's transaction.
+pub async fn complete_if_held(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    rotation: &rotations::Model,
+) -> Result<(), LedgerError> {
+    if let Some(left) = ledger_keys::retired_by(txn, rotation.id).await?.iter().find(|k| k.state != KeyState::Destroyed)
+    {
+        return Err(LedgerError::refused("key_in_use", format!("key {} is still {}", left.key_id, left.state)));
+    }
+    plan::advance_if_held(txn, actor, rotation, RotationEvent::Complete).await?;
+    rotations::Entity::update_many()
+        .col_expr(rotations::Column::OpenKeyset, Expr::value(Option::<String>::None))
+        .col_expr(rotations::Column::CompletedAt, now(txn))
+        .filter(rotations::Column::Id.eq(rotation.id))
+        .exec(txn)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! Opening a ledger whose commits last.
+
+use super::LedgerError;
+use crate::identity;
+use sea_orm::{
+    ActiveValue::Set,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    sea_query::OnConflict,
+    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
+use std::time::Duration;
+
+/// The durable truth: keys, rotations, batches, proofs, audit.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    db: DatabaseConnection,
+}
+
+impl Ledger {
+    /// Connects. A PostgreSQL whose commits can be lost (`synchronous_commit = off`, or a standby)
+    /// is refused: it could forget the only copy of a key that rows already need.
+    pub async fn connect(url: &str) -> Result<Self, LedgerError> {
+        let mut options = ConnectOptions::new(url);
+        options
+            .sqlx_logging(false)
+            .max_connections(8)
+            .connect_timeout(Duration::from_secs(5))
+            .acquire_timeout(Duration::from_secs(10))
+            .map_sqlx_sqlite_opts(|o| {
+                o.create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+                    .busy_timeout(Duration::from_secs(10))
+                    .foreign_keys(true)
+            });
+        let ledger = Self { db: Database::connect(options).await? };
+        if ledger.db.get_database_backend() == DbBackend::Postgres {
+            ledger.refuse_commits_that_can_be_lost().await?;
+        }
+        Ok(ledger)
+    }
+
+    /// The connection, for statements of one's own; transactions that write begin with [`Self::begin`].
+    pub fn db(&self) -> &DatabaseConnection {
+        &self.db
+    }
+
+    /// Begins a transaction that will write. IMMEDIATE on SQLite: a deferred one fails at once when
+    /// it reads before it writes, whatever the busy timeout says.
+    pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        let immediate = TransactionOptions {
+            isolation_level: None,
+            access_mode: None,
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        };
+        self.db.begin_with_options(immediate).await
+    }
+
+    /// The ledger's row about itself; written at the first call.
+    pub async fn identity(&self) -> Result<identity::Model, LedgerError> {
+        let mut random = [0u8; 8];
+        getrandom::fill(&mut random).map_err(|e| {
+            LedgerError::refused("no_randomness", format!("the operating system gave no randomness: {e}"))
+        })?;
+        let row = identity::ActiveModel {
+            id: Set(1),
+            name: Set(hex::encode(random)),
+            leader: Set(None),
+            leader_until: Set(0),
+            queue_incarnation: Set(None),
+            closing_checked_at: Set(0),
+        };
+        identity::Entity::insert(row)
+            .on_conflict(OnConflict::column(identity::Column::Id).do_nothing().to_owned())
+            .exec_without_returning(&self.db)
+            .await?;
+        let found = identity::Entity::find_by_id(1).one(&self.db).await?;
+        found.ok_or_else(|| {
+            LedgerError::refused("ledger_not_migrated", "the ledger has no identity: run `reseal migrate`")
+        })
+    }
+
+    async fn refuse_commits_that_can_be_lost(&self) -> Result<(), LedgerError> {
+        let sql = "SELECT current_setting('synchronous_commit') AS mode, pg_is_in_recovery() AS standby";
+        let row = self.db.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+        let Some(row) = row else { return Ok(()) };
+        if row.try_get::<bool>("", "standby")? {
+            return Err(LedgerError::refused(
+                "ledger_is_standby",
+                "the ledger's server is a standby: give the primary's URL",
+            ));
+        }
+        if row.try_get::<String>("", "mode")? == "off" {
+            return Err(LedgerError::refused(
+                "ledger_not_durable",
+                "the ledger's server may lose commits (synchronous_commit is off) and with them the only copy of a key: \
+                 turn it on for this role",
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+//! What dispatch asks and notes: who leads, what is due, what was rung.
+
+use super::{
+    LedgerError,
+    time::{now, now_plus},
+};
+use crate::{
+    batches, identity, rotations,
+    state::{BatchState, RotationState},
+};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+    sea_query::{Expr, ExprTrait, Query, SelectStatement},
+};
+
+/// How long a leader leads without a sign of life.
+pub const LEADER_LEASE_MS: i64 = 5_000;
+/// A ring that led to no claim for so long is repeated.
+pub const RING_AGAIN_MS: i64 = 60_000;
+
+/// Takes or keeps the lead. Two leaders at once only ring twice.
+pub async fn lead_if_free(db: &impl ConnectionTrait, worker: &str) -> Result<bool, LedgerError> {
+    let free = Condition::any()
+        .add(identity::Column::Leader.eq(worker))
+        .add(Expr::col(identity::Column::LeaderUntil).lt(now(db)));
+    let led = identity::Entity::update_many()
+        .col_expr(identity::Column::Leader, Expr::value(worker))
+        .col_expr(identity::Column::LeaderUntil, now_plus(db, LEADER_LEASE_MS))
+        .filter(identity::Column::Id.eq(1))
+        .filter(free)
+        .exec(db)
+        .await?;
+    Ok(led.rows_affected == 1)
+}
+
+/// Lays the lead down, so that another need not wait for the lease.
+pub async fn resign(db: &impl ConnectionTrait, worker: &str) -> Result<(), LedgerError> {
+    identity::Entity::update_many()
+        .col_expr(identity::Column::LeaderUntil, Expr::value(0))
+        .filter(identity::Column::Leader.eq(worker))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// Notes which queue is rung. A queue that was not seen before is empty, so everything open is due
+/// at once. True: it was a new one.
+pub async fn meet_queue(txn: &impl ConnectionTrait, incarnation: &str) -> Result<bool, LedgerError> {
+    let other = Condition::any()
+        .add(identity::Column::QueueIncarnation.is_null())
+        .add(identity::Column::QueueIncarnation.ne(incarnation));
+    let met = identity::Entity::update_many()
+        .col_expr(identity::Column::QueueIncarnation, Expr::value(incarnation))
+        .filter(identity::Column::Id.eq(1))
+        .filter(other)
+        .exec(txn)
+        .await?;
+    if met.rows_affected == 0 {
+        return Ok(false);
+    }
+    batches::Entity::update_many()
+        .col_expr(batches::Column::NextRingAt, Expr::value(0))
+        .filter(batches::Column::State.is_in([BatchState::Pending, BatchState::Leased]))
+        .exec(txn)
+        .await?;
+    rotations::Entity::update_many()
+        .col_expr(rotations::Column::NextRingAt, Expr::value(0))
+        .filter(rotations::Column::OpenKeyset.is_not_null())
+        .exec(txn)
+        .await?;
+    Ok(true)
+}
+
+fn rotations_that_go_on() -> SelectStatement {
+    Query::select()
+        .column(rotations::Column::Id)
+        .from(rotations::Entity)
+        .and_where(rotations::Column::State.is_in([RotationState::Planning, RotationState::Reencrypting]))
+        .and_where(rotations::Column::PausedAt.is_null())
+        .to_owned()
+}
+
+/// Batches in the queue or in hand, over all rotations.
+pub async fn outstanding(db: &impl ConnectionTrait) -> Result<u64, LedgerError> {
+    let rung = batches::Column::State
+        .eq(BatchState::Pending)
+        .and(batches::Column::Rings.gt(0))
+        .and(Expr::col(batches::Column::NextRingAt).gt(now(db)))
+        .and(Expr::col(batches::Column::DueAt).lte(now(db)));
+    let held = batches::Column::State.eq(BatchState::Leased).and(Expr::col(batches::Column::LeaseUntil).gte(now(db)));
+    let found = batches::Entity::find()
+        .filter(batches::Column::RotationId.in_subquery(rotations_that_go_on()))
+        .filter(Condition::any().add(rung).add(held));
+    Ok(found.count(db).await?)
+}
+
+/// Something to ring for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromQueryResult)]
+pub struct Due {
+    /// The batch's or the rotation's id.
+    pub id: i64,
+    /// Rings so far.
+    pub rings: i64,
+}
+
+/// Batches to ring for, oldest first: pending and due, or held by somebody whose lease has run out.
+pub async fn due_batches(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<Due>, LedgerError> {
+    let pending = batches::Column::State.eq(BatchState::Pending).and(Expr::col(batches::Column::DueAt).lte(now(db)));
+    let orphaned =
+        batches::Column::State.eq(BatchState::Leased).and(Expr::col(batches::Column::LeaseUntil).lt(now(db)));
+    let found = batches::Entity::find()
+        .select_only()
+        .columns([batches::Column::Id, batches::Column::Rings])
+        .filter(batches::Column::RotationId.in_subquery(rotations_that_go_on()))
+        .filter(Condition::any().add(pending).add(orphaned))
+        .filter(Expr::col(batches::Column::NextRingAt).lte(now(db)))
+        .order_by_asc(batches::Column::Id)
+        .limit(limit);
+    Ok(found.into_model().all(db).await?)
+}
+
+/// Notes that batches are about to be rung.
+pub async fn note_batch_rings(db: &impl ConnectionTrait, ids: &[i64]) -> Result<(), LedgerError> {
+    for some in ids.chunks(1_000) {
+        batches::Entity::update_many()
+            .col_expr(batches::Column::Rings, Expr::col(batches::Column::Rings).add(1))
+            .col_expr(batches::Column::NextRingAt, now_plus(db, RING_AGAIN_MS))
+            .filter(batches::Column::Id.is_in(some.iter().copied()))
+            .exec(db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Takes back the note of rings that did not reach the queue.
+pub async fn unnote_batch_rings(db: &impl ConnectionTrait, ids: &[i64]) -> Result<(), LedgerError> {
+    for some in ids.chunks(1_000) {
+        batches::Entity::update_many()
+            .col_expr(batches::Column::NextRingAt, Expr::value(0))
+            .filter(batches::Column::Id.is_in(some.iter().copied()))
+            .exec(db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Open rotations whose step nobody holds and whose time has come.
+pub async fn due_rotations(db: &impl ConnectionTrait) -> Result<Vec<rotations::Model>, LedgerError> {
+    let free = Condition::any()
+        .add(rotations::Column::StepLeaseUntil.is_null())
+        .add(Expr::col(rotations::Column::StepLeaseUntil).lt(now(db)));
+    let found = rotations::Entity::find()
+        .filter(rotations::Column::OpenKeyset.is_not_null())
+        .filter(rotations::Column::PausedAt.is_null())
+        .filter(Expr::col(rotations::Column::StepDueAt).lte(now(db)))
+        .filter(Expr::col(rotations::Column::NextRingAt).lte(now(db)))
+        .filter(free);
+    Ok(found.order_by_asc(rotations::Column::Id).all(db).await?)
+}
+
+/// Notes that a rotation's step is about to be rung, or (`again_in_ms` 0) that the ring failed.
+pub async fn note_rotation_ring(db: &impl ConnectionTrait, id: i64, again_in_ms: i64) -> Result<(), LedgerError> {
+    rotations::Entity::update_many()
+        .col_expr(rotations::Column::Rings, Expr::col(rotations::Column::Rings).add(1))
+        .col_expr(rotations::Column::NextRingAt, now_plus(db, again_in_ms))
+        .filter(rotations::Column::Id.eq(id))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// Rotations that may be ready to close.
+pub async fn closable(db: &impl ConnectionTrait) -> Result<Vec<i64>, LedgerError> {
+    let found = rotations::Entity::find()
+        .select_only()
+        .column(rotations::Column::Id)
+        .filter(rotations::Column::State.eq(RotationState::Reencrypting))
+        .filter(rotations::Column::PlanningDone.eq(true));
+    Ok(found.into_tuple().all(db).await?)
+}
+
+/// Rotations whose waiting time is to be observed.
+pub async fn waiting(db: &impl ConnectionTrait) -> Result<Vec<rotations::Model>, LedgerError> {
+    Ok(rotations::Entity::find().filter(rotations::Column::State.eq(RotationState::Waiting)).all(db).await?)
+}

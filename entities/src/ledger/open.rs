@@ -1,0 +1,156 @@
+//! Opening a rotation: at most one a keyset, and the same request again finds the same one.
+
+use super::{LedgerError, audit, keys as ledger_keys, time::now_ms};
+use crate::{
+    keysets, rotations,
+    state::{KeyState, RotationState},
+};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, SqlErr};
+use serde_json::json;
+
+/// What somebody asks for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The keyset to rotate.
+    pub keyset: String,
+    /// A published pre_active key to promote; none: planning makes one.
+    pub to_key_id: Option<i64>,
+    /// Who asks.
+    pub actor: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// The same key again returns the first answer.
+    pub idempotency_key: Option<String>,
+    /// Waiting time between proof and clearing.
+    pub clear_after_ms: i64,
+    /// How long applications may go on writing with an old keyset before the fence.
+    pub writer_ttl_ms: i64,
+    /// Rows in a batch.
+    pub batch_rows: i32,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// A new rotation.
+    Created(i64),
+    /// The rotation that the same idempotency key made before.
+    Replayed(i64),
+    /// Another rotation of the keyset is open; nothing was changed.
+    AlreadyOpen(i64),
+}
+
+/// Opens a rotation in the caller's transaction. Fifty of these at once make one rotation: the
+/// database refuses a second open one, and [`find`] then says which one won.
+pub async fn open_if_none_is(txn: &impl ConnectionTrait, request: &Request) -> Result<Opened, LedgerError> {
+    if let Some(found) = find(txn, request).await? {
+        return Ok(found);
+    }
+    if keysets::Entity::find_by_id(&request.keyset).one(txn).await?.is_none() {
+        return Err(LedgerError::refused(
+            "unknown_keyset",
+            format!(
+                "keyset `{0}` does not exist: make it with `reseal keys create {0}`, or see `reseal keys list`",
+                request.keyset
+            ),
+        ));
+    }
+    check_the_key(txn, request).await?;
+    let row = rotations::ActiveModel {
+        keyset: Set(request.keyset.clone()),
+        open_keyset: Set(Some(request.keyset.clone())),
+        state: Set(RotationState::Requested),
+        to_key_id: Set(request.to_key_id),
+        requested_by: Set(request.actor.chars().take(128).collect()),
+        reason: Set(request.reason.clone()),
+        idempotency_key: Set(request.idempotency_key.clone()),
+        clear_after_ms: Set(request.clear_after_ms),
+        writer_ttl_ms: Set(request.writer_ttl_ms),
+        batch_rows: Set(request.batch_rows),
+        planning_done: Set(false),
+        requested_at: Set(now_ms(txn).await?),
+        waited_ms: Set(0),
+        step_epoch: Set(0),
+        step_due_at: Set(0),
+        step_failures: Set(0),
+        next_ring_at: Set(0),
+        rings: Set(0),
+        ..Default::default()
+    };
+    let id = rotations::Entity::insert(row).exec(txn).await?.last_insert_id;
+    let after = json!({"keyset": request.keyset, "to_key_id": request.to_key_id, "reason": request.reason, "clear_after_ms": request.clear_after_ms});
+    let subject = format!("rotation {id}");
+    audit::record(
+        txn,
+        audit::Entry { actor: &request.actor, action: "rotation.requested", subject, before: json!(null), after },
+    )
+    .await?;
+    Ok(Opened::Created(id))
+}
+
+/// The rotation that answers `request` already, if there is one.
+pub async fn find(db: &impl ConnectionTrait, request: &Request) -> Result<Option<Opened>, LedgerError> {
+    if let Some(key) = &request.idempotency_key
+        && let Some(row) = rotations::Entity::find().filter(rotations::Column::IdempotencyKey.eq(key)).one(db).await?
+    {
+        if row.keyset != request.keyset || (request.to_key_id.is_some() && row.to_key_id != request.to_key_id) {
+            return Err(LedgerError::refused(
+                "idempotency_key_reused",
+                format!("this idempotency key belongs to rotation {} with another request: use a new one", row.id),
+            ));
+        }
+        return Ok(Some(Opened::Replayed(row.id)));
+    }
+    let open = rotations::Entity::find().filter(rotations::Column::OpenKeyset.eq(&request.keyset)).one(db).await?;
+    Ok(open.map(|row| Opened::AlreadyOpen(row.id)))
+}
+
+/// True when the database refused a second open rotation: roll back and [`find`] the first.
+pub fn lost_the_race(error: &LedgerError) -> bool {
+    matches!(error, LedgerError::Database(e) if matches!(e.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))))
+}
+
+/// A keyset that was exported has readers that learn a key only by a new export, so its next key is
+/// published before it is promoted.
+async fn check_the_key(txn: &impl ConnectionTrait, request: &Request) -> Result<(), LedgerError> {
+    let keys = ledger_keys::of_keyset(txn, &request.keyset).await?;
+    let name = &request.keyset;
+    let exported = keys.iter().any(|k| k.exported_at.is_some() && k.state != KeyState::Destroyed);
+    let Some(to) = request.to_key_id else {
+        if exported {
+            return Err(LedgerError::refused(
+                "publish_before_promoting",
+                format!(
+                    "keyset `{name}` was exported, so its readers must have the next key before it encrypts. Run instead:\n  \
+                     reseal keys create {name}\n  reseal keys export {name} --format tink-json …   (and deploy it)\n  \
+                     reseal rotate {name} --to KEY_ID"
+                ),
+            ));
+        }
+        return Ok(());
+    };
+    let Some(key) = keys.iter().find(|k| k.key_id == to) else {
+        return Err(LedgerError::refused(
+            "unknown_key",
+            format!("keyset `{name}` has no key {to}: see `reseal keys list`"),
+        ));
+    };
+    if key.state != KeyState::PreActive {
+        return Err(LedgerError::refused(
+            "key_not_pre_active",
+            format!(
+                "key {to} is {}; only a pre_active key can be rotated to: make one with `reseal keys create {name}`",
+                key.state
+            ),
+        ));
+    }
+    if exported && key.exported_at.is_none() {
+        return Err(LedgerError::refused(
+            "publish_before_promoting",
+            format!(
+                "key {to} is in no export yet, and keyset `{name}` has readers with exported keysets: run `reseal keys export {name} --format tink-json …` and deploy it first"
+            ),
+        ));
+    }
+    Ok(())
+}

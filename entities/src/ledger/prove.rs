@@ -1,0 +1,128 @@
+//! The proof: recorded, voided.
+
+use super::{LedgerError, after, audit, keys as ledger_keys, may, plan, time::now};
+use crate::{
+    keys, proofs, rotations,
+    state::{KeyEvent, KeyState, RotationEvent},
+};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, sea_query::Expr};
+use serde_json::json;
+
+/// One column's proof as it was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The column.
+    pub catalog_id: i64,
+    /// Cells that are not NULL.
+    pub cells: i64,
+    /// Cells that are NULL.
+    pub nulls: i64,
+    /// The predicate that was counted.
+    pub predicate: String,
+    /// Over the column's definition in the live schema.
+    pub schema_fingerprint: String,
+    /// Over the fence's definition; empty for a column of another keyset.
+    pub fence_fingerprint: String,
+    /// What was counted beyond the registered columns, and what was left out.
+    pub scope: String,
+}
+
+/// Records a proof of every column with nothing left, suspends the retired keys and lets the waiting
+/// time begin, all or nothing in the caller's transaction.
+pub async fn record_if_held(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    rotation: &rotations::Model,
+    found: &[Found],
+) -> Result<(), LedgerError> {
+    plan::advance_if_held(txn, actor, rotation, RotationEvent::Wait).await?;
+    void(txn, rotation.id).await?;
+    let proved_at = super::time::now_ms(txn).await?;
+    for column in found {
+        proofs::Entity::insert(proofs::ActiveModel {
+            rotation_id: Set(rotation.id),
+            catalog_id: Set(column.catalog_id),
+            cells: Set(column.cells),
+            nulls: Set(column.nulls),
+            under_retired: Set(0),
+            unaccounted: Set(0),
+            predicate: Set(column.predicate.clone()),
+            schema_fingerprint: Set(column.schema_fingerprint.clone()),
+            fence_fingerprint: Set(column.fence_fingerprint.clone()),
+            scope: Set(column.scope.clone()),
+            actor: Set(actor.to_owned()),
+            proved_at: Set(proved_at),
+            ..Default::default()
+        })
+        .exec_without_returning(txn)
+        .await?;
+    }
+    rotations::Entity::update_many()
+        .col_expr(rotations::Column::ProvedAt, Expr::value(proved_at))
+        .col_expr(rotations::Column::WaitedMs, Expr::value(0))
+        .col_expr(rotations::Column::WaitedAt, Expr::value(Option::<i64>::None))
+        .filter(rotations::Column::Id.eq(rotation.id))
+        .exec(txn)
+        .await?;
+    turn_retired_keys(txn, actor, rotation.id, KeyEvent::Suspend, "key.suspended").await
+}
+
+/// Voids the proof: the rotation goes back to proving and the retired keys decrypt again.
+pub async fn void_if_held(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    rotation: &rotations::Model,
+) -> Result<(), LedgerError> {
+    plan::advance_if_held(txn, actor, rotation, RotationEvent::VoidProof).await?;
+    void(txn, rotation.id).await?;
+    rotations::Entity::update_many()
+        .col_expr(rotations::Column::ProvedAt, Expr::value(Option::<i64>::None))
+        .filter(rotations::Column::Id.eq(rotation.id))
+        .exec(txn)
+        .await?;
+    turn_retired_keys(txn, actor, rotation.id, KeyEvent::Restore, "key.restored").await
+}
+
+async fn void(txn: &impl ConnectionTrait, rotation_id: i64) -> Result<(), LedgerError> {
+    proofs::Entity::update_many()
+        .col_expr(proofs::Column::VoidedAt, now(txn))
+        .filter(proofs::Column::RotationId.eq(rotation_id))
+        .filter(proofs::Column::VoidedAt.is_null())
+        .exec(txn)
+        .await?;
+    Ok(())
+}
+
+async fn turn_retired_keys(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    rotation_id: i64,
+    event: KeyEvent,
+    action: &'static str,
+) -> Result<(), LedgerError> {
+    for key in ledger_keys::retired_by(txn, rotation_id).await? {
+        let turned = keys::Entity::update_many()
+            .col_expr(keys::Column::State, Expr::value(after::<KeyState>(event)))
+            .filter(keys::Column::KeyId.eq(key.key_id))
+            .filter(may::<KeyState>(keys::Column::State, event))
+            .exec(txn)
+            .await?;
+        if turned.rows_affected != 1 {
+            return Err(LedgerError::refused(
+                "key_moved",
+                format!("key {} is {} and cannot follow its rotation {rotation_id}", key.key_id, key.state),
+            ));
+        }
+        let (before, after) =
+            (json!({"state": key.state}), json!({"state": after::<KeyState>(event), "rotation": rotation_id}));
+        let subject = format!("key {}", key.key_id);
+        audit::record(txn, audit::Entry { actor, action, subject, before, after }).await?;
+    }
+    Ok(())
+}
+
+/// The current proofs of a rotation.
+pub async fn current(db: &impl ConnectionTrait, rotation_id: i64) -> Result<Vec<proofs::Model>, LedgerError> {
+    let found = proofs::Entity::find().filter(proofs::Column::RotationId.eq(rotation_id));
+    Ok(found.filter(proofs::Column::VoidedAt.is_null()).all(db).await?)
+}

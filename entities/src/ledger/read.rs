@@ -1,0 +1,285 @@
+//! What people are told of a rotation.
+
+use super::{LedgerError, keys as ledger_keys, plan, presence, prove};
+use crate::{
+    batches, catalog, progress, quarantine, rotations,
+    state::{BatchState, KeyState, RotationState},
+};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+use serde::Serialize;
+
+/// One table's progress.
+#[derive(Clone, Debug, Serialize)]
+pub struct TableStatus {
+    /// `source:schema.table`.
+    pub table: String,
+    /// Rows in its batches.
+    pub rows: i64,
+    /// Rows that were looked at.
+    pub rows_done: i64,
+    /// Rows that the database said it changed.
+    pub reencrypted: i64,
+    /// Rows that an application changed or deleted under a swap; each was looked at again.
+    pub changed_underneath: i64,
+    /// Rows that need a person.
+    pub quarantined: i64,
+}
+
+/// A retired key, or the new one.
+#[derive(Clone, Debug, Serialize)]
+pub struct KeyStatus {
+    /// Its id.
+    pub key_id: i64,
+    /// Its version.
+    pub version: i32,
+    /// Its state.
+    pub state: KeyState,
+}
+
+/// One condition of the gate before clearing.
+#[derive(Clone, Debug, Serialize)]
+pub struct Condition {
+    /// What is demanded.
+    pub what: &'static str,
+    /// Whether it is so.
+    pub met: bool,
+    /// What is in the way.
+    pub detail: String,
+}
+
+/// A rotation as people are told of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct RotationStatus {
+    /// Its id.
+    pub id: i64,
+    /// Its keyset.
+    pub keyset: String,
+    /// Its state.
+    pub state: RotationState,
+    /// One sentence: what is going on and what it waits for.
+    pub summary: String,
+    /// Nothing can go on without a person.
+    pub needs_attention: bool,
+    /// By whom it is paused.
+    pub paused_by: Option<String>,
+    /// What stops its step, or what it waits for.
+    pub code: Option<String>,
+    /// The same for people.
+    pub detail: Option<String>,
+    /// Rows in its batches.
+    pub rows: i64,
+    /// Rows that were looked at.
+    pub rows_done: i64,
+    /// Rows that the database said it changed.
+    pub reencrypted: i64,
+    /// Rows that need a person.
+    pub quarantined: i64,
+    /// Batches by state.
+    pub batches: std::collections::BTreeMap<String, i64>,
+    /// Per table.
+    pub tables: Vec<TableStatus>,
+    /// The key that it promotes.
+    pub new_key: Option<KeyStatus>,
+    /// The keys that it retires.
+    pub old_keys: Vec<KeyStatus>,
+    /// The state of the old keys: the one that is furthest from destroyed.
+    pub old_key_state: Option<KeyState>,
+    /// What must hold before the old keys are cleared.
+    pub gate: Vec<Condition>,
+    /// Workers alive.
+    pub workers: usize,
+    /// Unix milliseconds, database time.
+    pub requested_at: i64,
+    /// When it ended.
+    pub completed_at: Option<i64>,
+    /// Waiting time left before clearing, milliseconds, once it is proved.
+    pub waiting_left_ms: Option<i64>,
+}
+
+/// The newest rotations, newest first.
+pub async fn rotations(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<rotations::Model>, LedgerError> {
+    Ok(rotations::Entity::find().order_by_desc(rotations::Column::Id).limit(limit).all(db).await?)
+}
+
+/// One rotation.
+pub async fn rotation(db: &impl ConnectionTrait, id: i64) -> Result<rotations::Model, LedgerError> {
+    let found = rotations::Entity::find_by_id(id).one(db).await?;
+    found.ok_or_else(|| {
+        LedgerError::refused("unknown_rotation", format!("there is no rotation {id}: see `reseal status`"))
+    })
+}
+
+/// All there is to tell of one rotation.
+pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus, LedgerError> {
+    let r = rotation(db, id).await?;
+    let tables = tables(db, id).await?;
+    let batches = batch_counts(db, id).await?;
+    let (old, keys) = (ledger_keys::retired_by(db, id).await?, ledger_keys::of_keyset(db, &r.keyset).await?);
+    let tell = |k: &crate::keys::Model| KeyStatus { key_id: k.key_id, version: k.version, state: k.state };
+    let quarantined = tables.iter().map(|t| t.quarantined).sum();
+    let workers = presence::alive(db).await?.len();
+    let failed = batches.get("failed").copied().unwrap_or(0);
+    let waits_for_a_person = r.step_code.is_some() && r.step_failures > 0;
+    let mut status = RotationStatus {
+        id,
+        keyset: r.keyset.clone(),
+        state: r.state,
+        summary: String::new(),
+        needs_attention: r.completed_at.is_none() && (quarantined > 0 || failed > 0 || waits_for_a_person),
+        paused_by: r.paused_at.and(r.paused_by.clone()),
+        code: r.step_code.clone(),
+        detail: r.step_detail.clone(),
+        rows: tables.iter().map(|t| t.rows).sum(),
+        rows_done: tables.iter().map(|t| t.rows_done).sum(),
+        reencrypted: tables.iter().map(|t| t.reencrypted).sum(),
+        quarantined,
+        batches,
+        tables,
+        new_key: r.to_key_id.and_then(|id| keys.iter().find(|k| k.key_id == id)).map(tell),
+        old_key_state: old.iter().map(|k| k.state).min_by_key(|s| *s as u8),
+        old_keys: old.iter().map(tell).collect(),
+        gate: gate(db, &r, failed, quarantined).await?,
+        workers,
+        requested_at: r.requested_at,
+        completed_at: r.completed_at,
+        waiting_left_ms: (r.state == RotationState::Waiting).then(|| (r.clear_after_ms - r.waited_ms).max(0)),
+    };
+    status.summary = summary(&status);
+    Ok(status)
+}
+
+async fn tables(db: &impl ConnectionTrait, rotation_id: i64) -> Result<Vec<TableStatus>, LedgerError> {
+    let mut told = Vec::new();
+    for table in plan::tables(db, rotation_id).await? {
+        let slots = progress::Entity::find().filter(progress::Column::PlannedTableId.eq(table.id)).all(db).await?;
+        let quarantined = quarantine::Entity::find()
+            .filter(quarantine::Column::PlannedTableId.eq(table.id))
+            .filter(quarantine::Column::State.is_in(quarantine::QuarantineState::UNRESOLVED));
+        told.push(TableStatus {
+            table: table.path(),
+            rows: table.rows,
+            rows_done: slots.iter().map(|s| s.rows_done).sum::<i64>().min(table.rows),
+            reencrypted: slots.iter().map(|s| s.reencrypted).sum(),
+            changed_underneath: slots.iter().map(|s| s.changed_underneath).sum(),
+            quarantined: i64::try_from(quarantined.count(db).await?).unwrap_or(i64::MAX),
+        });
+    }
+    Ok(told)
+}
+
+#[derive(FromQueryResult)]
+struct Count {
+    state: BatchState,
+    n: i64,
+}
+
+async fn batch_counts(
+    db: &impl ConnectionTrait,
+    rotation_id: i64,
+) -> Result<std::collections::BTreeMap<String, i64>, LedgerError> {
+    let counts = batches::Entity::find()
+        .select_only()
+        .column(batches::Column::State)
+        .column_as(batches::Column::Id.count(), "n")
+        .filter(batches::Column::RotationId.eq(rotation_id))
+        .group_by(batches::Column::State);
+    let counts: Vec<Count> = counts.into_model().all(db).await?;
+    Ok(counts.into_iter().map(|c| (c.state.to_string(), c.n)).collect())
+}
+
+/// The failed batches of a rotation.
+pub async fn failed_batches(
+    db: &impl ConnectionTrait,
+    rotation_id: i64,
+    limit: u64,
+) -> Result<Vec<batches::Model>, LedgerError> {
+    let failed = batches::Entity::find()
+        .filter(batches::Column::RotationId.eq(rotation_id))
+        .filter(batches::Column::State.eq(BatchState::Failed));
+    Ok(failed.order_by_asc(batches::Column::Id).limit(limit).all(db).await?)
+}
+
+/// What must hold before a rotation's old keys are cleared, and what is in the way of it.
+async fn gate(
+    db: &impl ConnectionTrait,
+    r: &rotations::Model,
+    failed: i64,
+    quarantined: i64,
+) -> Result<Vec<Condition>, LedgerError> {
+    use RotationState::{Clearing, Completed, Proving, Waiting};
+    let past = |states: &[RotationState]| states.contains(&r.state);
+    let proved: Vec<i64> = prove::current(db, r.id).await?.iter().map(|p| p.catalog_id).collect();
+    let registered = catalog::Entity::find().filter(catalog::Column::ForgottenAt.is_null()).all(db).await?;
+    let unproved: Vec<String> =
+        registered.iter().filter(|c| !proved.contains(&c.id)).map(catalog::Model::path).collect();
+    let ended = r.state == Completed;
+    let left = (r.clear_after_ms - r.waited_ms).max(0);
+    Ok(vec![
+        Condition {
+            what: "every batch is done",
+            met: past(&[Proving, Waiting, Clearing, Completed]),
+            detail: format!("{failed} failed; the rotation is {}", r.state),
+        },
+        Condition {
+            what: "no row is quarantined",
+            met: quarantined == 0,
+            detail: format!("{quarantined} quarantined"),
+        },
+        Condition {
+            what: "every registered column is proved under the fence",
+            met: ended || (!proved.is_empty() && unproved.is_empty()),
+            detail: r.step_detail.clone().unwrap_or_else(|| format!("not proved: {}", unproved.join(", "))),
+        },
+        Condition {
+            what: "the waiting time is over",
+            met: ended || (past(&[Waiting, Clearing]) && left == 0),
+            detail: format!("{} s left", left / 1000),
+        },
+        Condition {
+            what: "nothing holds it",
+            met: r.hold_at.is_none() && r.paused_at.is_none(),
+            detail: r
+                .paused_by
+                .clone()
+                .map_or_else(|| "a suspended key was used".into(), |who| format!("paused by {who}")),
+        },
+    ])
+}
+
+fn summary(s: &RotationStatus) -> String {
+    let percent = if s.rows > 0 { s.rows_done * 100 / s.rows } else { 100 };
+    if let Some(who) = &s.paused_by {
+        return format!("paused by {who} while {}, {percent} % done", s.state);
+    }
+    if s.needs_attention {
+        let failed = s.batches.get("failed").copied().unwrap_or(0);
+        let mut why = Vec::new();
+        if s.quarantined > 0 {
+            why.push(format!("{} rows are quarantined", s.quarantined));
+        }
+        if failed > 0 {
+            why.push(format!("{failed} batches have failed"));
+        }
+        if let (Some(detail), true) = (&s.detail, why.is_empty()) {
+            why.push(detail.clone());
+        }
+        return format!("needs attention while {}: {}", s.state, why.join(", "));
+    }
+    let idle = if s.workers == 0 { "; no worker is alive" } else { "" };
+    match s.state {
+        RotationState::Requested => format!("requested; waits for a worker{idle}"),
+        RotationState::Planning => format!("planning{idle}"),
+        RotationState::Reencrypting => format!("re-encrypting, {percent} % of {} rows{idle}", s.rows),
+        RotationState::Proving => {
+            format!("proving: {}{idle}", s.detail.as_deref().unwrap_or("fence, sweep and census"))
+        }
+        RotationState::Waiting => format!(
+            "proved; the old key is suspended and is cleared in {} s{idle}",
+            s.waiting_left_ms.unwrap_or(0) / 1000
+        ),
+        RotationState::Clearing => format!("clearing the old key{idle}"),
+        RotationState::Completed => "completed; the old key is destroyed".to_owned(),
+    }
+}

@@ -1,0 +1,205 @@
+//! What a batch's owner writes while and after working: each statement names its epoch.
+
+use super::{
+    LedgerError, after,
+    claim::LEASE_MS,
+    may, plan,
+    time::{now, now_plus},
+};
+use crate::{
+    batches, planned_tables, progress, rotations,
+    state::{BatchEvent, BatchState},
+};
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, UpdateMany,
+    sea_query::{Expr, ExprTrait, OnConflict},
+};
+
+/// What was done since the last time it was written down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// Planned rows that were looked at.
+    pub rows_done: i64,
+    /// Rows that the database said it changed.
+    pub reencrypted: i64,
+    /// Rows that an application changed or deleted under a swap.
+    pub changed_underneath: i64,
+}
+
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// The batch is still ours.
+    Held,
+    /// The batch is still ours, but its rotation was paused.
+    Paused,
+    /// Somebody else has it.
+    Lost,
+}
+
+fn held(batch: &batches::Model, event: BatchEvent) -> UpdateMany<batches::Entity> {
+    batches::Entity::update_many()
+        .filter(batches::Column::Id.eq(batch.id))
+        .filter(batches::Column::Epoch.eq(batch.epoch))
+        .filter(may::<BatchState>(batches::Column::State, event))
+        .col_expr(batches::Column::State, Expr::value(after::<BatchState>(event)))
+}
+
+/// Writes cursor and counts and renews the lease, in the caller's transaction.
+pub async fn checkpoint_if_held(
+    txn: &impl ConnectionTrait,
+    batch: &batches::Model,
+    cursor: &str,
+    delta: Delta,
+    slot: i32,
+) -> Result<Hold, LedgerError> {
+    let kept = batches::Entity::update_many()
+        .col_expr(batches::Column::Cursor, Expr::value(cursor))
+        .col_expr(batches::Column::LeaseUntil, now_plus(txn, LEASE_MS))
+        .col_expr(batches::Column::BarrenClaims, Expr::value(0))
+        .col_expr(batches::Column::RowsCounted, Expr::col(batches::Column::RowsCounted).add(delta.rows_done))
+        .filter(batches::Column::Id.eq(batch.id))
+        .filter(batches::Column::Epoch.eq(batch.epoch))
+        .filter(batches::Column::State.eq(BatchState::Leased))
+        .exec(txn)
+        .await?;
+    if kept.rows_affected != 1 {
+        return Ok(Hold::Lost);
+    }
+    add_progress(txn, batch.planned_table_id, slot, delta).await?;
+    let rotation = rotations::Entity::find_by_id(batch.rotation_id).one(txn).await?;
+    Ok(if rotation.is_some_and(|r| r.paused_at.is_some()) { Hold::Paused } else { Hold::Held })
+}
+
+/// Reports a batch whose every row was looked at. False: somebody else has it, and nothing changed.
+pub async fn report_if_held(
+    txn: &impl ConnectionTrait,
+    batch: &batches::Model,
+    delta: Delta,
+    slot: i32,
+) -> Result<bool, LedgerError> {
+    let reported = held(batch, BatchEvent::Report)
+        .col_expr(batches::Column::DoneAt, now(txn))
+        .col_expr(batches::Column::LeaseUntil, Expr::value(Option::<i64>::None))
+        .col_expr(batches::Column::Cursor, Expr::value(&batch.up_to_key))
+        .col_expr(batches::Column::RowsCounted, Expr::col(batches::Column::RowsCounted).add(delta.rows_done))
+        .col_expr(batches::Column::BarrenClaims, Expr::value(0))
+        .col_expr(batches::Column::Code, Expr::value(Option::<String>::None))
+        .col_expr(batches::Column::Detail, Expr::value(Option::<String>::None))
+        .exec(txn)
+        .await?;
+    if reported.rows_affected != 1 {
+        return Ok(false);
+    }
+    add_progress(txn, batch.planned_table_id, slot, delta).await?;
+    super::quarantine::settle_batch(txn, batch.id).await?;
+    Ok(true)
+}
+
+/// Gives a batch back: at once when drained or paused, later after a failure.
+pub async fn release_if_held(
+    db: &impl ConnectionTrait,
+    batch: &batches::Model,
+    again_in_ms: i64,
+    failure: Option<(&str, &str)>,
+) -> Result<bool, LedgerError> {
+    let mut release = held(batch, BatchEvent::Release)
+        .col_expr(batches::Column::LeaseUntil, Expr::value(Option::<i64>::None))
+        .col_expr(batches::Column::BarrenClaims, Expr::value(0))
+        .col_expr(batches::Column::DueAt, now_plus(db, again_in_ms))
+        .col_expr(batches::Column::NextRingAt, now_plus(db, again_in_ms));
+    if let Some((code, detail)) = failure {
+        release = release
+            .col_expr(batches::Column::Attempts, Expr::col(batches::Column::Attempts).add(1))
+            .col_expr(batches::Column::Code, Expr::value(code))
+            .col_expr(batches::Column::Detail, Expr::value(detail));
+    }
+    Ok(release.exec(db).await?.rows_affected == 1)
+}
+
+/// Gives a batch up for a person to look at.
+pub async fn fail_if_held(
+    db: &impl ConnectionTrait,
+    batch: &batches::Model,
+    code: &str,
+    detail: &str,
+) -> Result<bool, LedgerError> {
+    let failed = held(batch, BatchEvent::Fail)
+        .col_expr(batches::Column::LeaseUntil, Expr::value(Option::<i64>::None))
+        .col_expr(batches::Column::Attempts, Expr::col(batches::Column::Attempts).add(1))
+        .col_expr(batches::Column::Code, Expr::value(code))
+        .col_expr(batches::Column::Detail, Expr::value(detail))
+        .exec(db)
+        .await?;
+    Ok(failed.rows_affected == 1)
+}
+
+/// Puts two smaller batches in a batch's place, all or nothing in the caller's transaction.
+pub async fn split_if_held(
+    txn: &impl ConnectionTrait,
+    batch: &batches::Model,
+    middle: &plan::Bound,
+) -> Result<bool, LedgerError> {
+    let split = held(batch, BatchEvent::Split).col_expr(batches::Column::LeaseUntil, Expr::value(Option::<i64>::None));
+    if split.exec(txn).await?.rows_affected != 1 {
+        return Ok(false);
+    }
+    let after_key = batch.cursor.clone().or_else(|| batch.after_key.clone());
+    let left = std::cmp::max(batch.rows - batch.rows_counted, 0);
+    let rest = plan::Bound { up_to_key: batch.up_to_key.clone(), rows: std::cmp::max(left - middle.rows, 0) };
+    let first = plan::new_batch(batch.rotation_id, batch.planned_table_id, after_key, middle);
+    let second = plan::new_batch(batch.rotation_id, batch.planned_table_id, Some(middle.up_to_key.clone()), &rest);
+    batches::Entity::insert_many([first, second]).exec_without_returning(txn).await?;
+    Ok(true)
+}
+
+/// Adds to what people are shown.
+pub async fn add_progress(
+    txn: &impl ConnectionTrait,
+    planned_table_id: i64,
+    slot: i32,
+    delta: Delta,
+) -> Result<(), LedgerError> {
+    if delta == Delta::default() {
+        return Ok(());
+    }
+    let row = progress::ActiveModel {
+        planned_table_id: Set(planned_table_id),
+        slot: Set(slot),
+        rows_done: Set(0),
+        reencrypted: Set(0),
+        changed_underneath: Set(0),
+    };
+    let key = [progress::Column::PlannedTableId, progress::Column::Slot];
+    progress::Entity::insert(row)
+        .on_conflict(OnConflict::columns(key).do_nothing().to_owned())
+        .exec_without_returning(txn)
+        .await?;
+    progress::Entity::update_many()
+        .col_expr(progress::Column::RowsDone, Expr::col(progress::Column::RowsDone).add(delta.rows_done))
+        .col_expr(progress::Column::Reencrypted, Expr::col(progress::Column::Reencrypted).add(delta.reencrypted))
+        .col_expr(
+            progress::Column::ChangedUnderneath,
+            Expr::col(progress::Column::ChangedUnderneath).add(delta.changed_underneath),
+        )
+        .filter(progress::Column::PlannedTableId.eq(planned_table_id))
+        .filter(progress::Column::Slot.eq(slot))
+        .exec(txn)
+        .await?;
+    Ok(())
+}
+
+/// Keeps the rate that a worker learned, so that the next one starts from it.
+pub async fn learn_rate(
+    db: &impl ConnectionTrait,
+    planned_table_id: i64,
+    rows_per_second: f64,
+) -> Result<(), LedgerError> {
+    planned_tables::Entity::update_many()
+        .col_expr(planned_tables::Column::RowsPerSecond, Expr::value(rows_per_second))
+        .filter(planned_tables::Column::Id.eq(planned_table_id))
+        .exec(db)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! The rotation's own steps (plan, prove, clear): one worker at a time, by lease and epoch.
+
+use super::{
+    LedgerError, audit,
+    time::{now, now_plus},
+};
+use crate::{rotations, state::RotationState};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter,
+    sea_query::{Expr, ExprTrait},
+};
+use serde_json::json;
+
+/// How long a step is held without a sign of life.
+pub const STEP_LEASE_MS: i64 = 30_000;
+
+/// Takes a rotation's step if it is due, not paused, in one of `states` and nobody holds it.
+pub async fn claim_if_due(
+    db: &impl ConnectionTrait,
+    rotation_id: i64,
+    worker: &str,
+    states: &[RotationState],
+) -> Result<Option<rotations::Model>, LedgerError> {
+    let lease_over = Condition::any()
+        .add(rotations::Column::StepLeaseUntil.is_null())
+        .add(Expr::col(rotations::Column::StepLeaseUntil).lt(now(db)));
+    let claimed = rotations::Entity::update_many()
+        .col_expr(rotations::Column::StepEpoch, Expr::col(rotations::Column::StepEpoch).add(1))
+        .col_expr(rotations::Column::StepLeaseUntil, now_plus(db, STEP_LEASE_MS))
+        .col_expr(rotations::Column::StepWorker, Expr::value(worker))
+        .filter(rotations::Column::Id.eq(rotation_id))
+        .filter(rotations::Column::State.is_in(states.iter().copied()))
+        .filter(rotations::Column::PausedAt.is_null())
+        .filter(Expr::col(rotations::Column::StepDueAt).lte(now(db)))
+        .filter(lease_over)
+        .exec(db)
+        .await?;
+    if claimed.rows_affected == 0 {
+        return Ok(None);
+    }
+    let held = rotations::Entity::find_by_id(rotation_id).filter(rotations::Column::StepWorker.eq(worker));
+    Ok(held.one(db).await?)
+}
+
+/// Holds on to a claimed step. False: somebody else has it, or it was paused.
+pub async fn renew_if_held(db: &impl ConnectionTrait, rotation_id: i64, epoch: i64) -> Result<bool, LedgerError> {
+    let renewed = rotations::Entity::update_many()
+        .col_expr(rotations::Column::StepLeaseUntil, now_plus(db, STEP_LEASE_MS))
+        .filter(rotations::Column::Id.eq(rotation_id))
+        .filter(rotations::Column::StepEpoch.eq(epoch))
+        .filter(rotations::Column::PausedAt.is_null())
+        .exec(db)
+        .await?;
+    Ok(renewed.rows_affected == 1)
+}
+
+/// How a step was left.
+#[derive(Clone, Debug)]
+pub struct Left {
+    /// When it is due again, from now.
+    pub again_in_ms: i64,
+    /// What it waits for or what stops it; none when all is well.
+    pub code: Option<String>,
+    /// The same for people.
+    pub detail: Option<String>,
+    /// It failed, so the failures in a row rise; otherwise they start again at none.
+    pub failed: bool,
+}
+
+/// Gives a step back. Changes nothing when somebody else holds it by now.
+pub async fn leave_if_held(
+    db: &impl ConnectionTrait,
+    rotation_id: i64,
+    epoch: i64,
+    left: Left,
+) -> Result<(), LedgerError> {
+    let failures = Expr::col(rotations::Column::StepFailures);
+    rotations::Entity::update_many()
+        .col_expr(rotations::Column::StepLeaseUntil, Expr::value(Option::<i64>::None))
+        .col_expr(rotations::Column::StepDueAt, now_plus(db, left.again_in_ms))
+        .col_expr(rotations::Column::NextRingAt, now_plus(db, left.again_in_ms))
+        .col_expr(rotations::Column::StepFailures, if left.failed { failures.add(1) } else { Expr::value(0) })
+        .col_expr(rotations::Column::StepCode, Expr::value(left.code))
+        .col_expr(rotations::Column::StepDetail, Expr::value(left.detail))
+        .filter(rotations::Column::Id.eq(rotation_id))
+        .filter(rotations::Column::StepEpoch.eq(epoch))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// Pauses a rotation. Its workers stop at the next chunk.
+pub async fn pause(
+    txn: &impl ConnectionTrait,
+    rotation_id: i64,
+    actor: &str,
+    reason: Option<&str>,
+) -> Result<bool, LedgerError> {
+    let paused = rotations::Entity::update_many()
+        .col_expr(rotations::Column::PausedAt, now(txn))
+        .col_expr(rotations::Column::PausedBy, Expr::value(actor))
+        .col_expr(rotations::Column::PausedReason, Expr::value(reason.map(str::to_owned)))
+        .filter(rotations::Column::Id.eq(rotation_id))
+        .filter(rotations::Column::OpenKeyset.is_not_null())
+        .filter(rotations::Column::PausedAt.is_null())
+        .exec(txn)
+        .await?;
+    note(txn, paused.rows_affected, rotation_id, actor, "rotation.paused", json!({"reason": reason})).await
+}
+
+/// Lets a paused rotation go on where it was.
+pub async fn resume(txn: &impl ConnectionTrait, rotation_id: i64, actor: &str) -> Result<bool, LedgerError> {
+    let resumed = rotations::Entity::update_many()
+        .col_expr(rotations::Column::PausedAt, Expr::value(Option::<i64>::None))
+        .col_expr(rotations::Column::PausedBy, Expr::value(Option::<String>::None))
+        .col_expr(rotations::Column::PausedReason, Expr::value(Option::<String>::None))
+        .col_expr(rotations::Column::NextRingAt, Expr::value(0))
+        .filter(rotations::Column::Id.eq(rotation_id))
+        .filter(rotations::Column::OpenKeyset.is_not_null())
+        .filter(rotations::Column::PausedAt.is_not_null())
+        .exec(txn)
+        .await?;
+    note(txn, resumed.rows_affected, rotation_id, actor, "rotation.resumed", json!({})).await
+}
+
+async fn note(
+    txn: &impl ConnectionTrait,
+    rows: u64,
+    rotation_id: i64,
+    actor: &str,
+    action: &'static str,
+    after: serde_json::Value,
+) -> Result<bool, LedgerError> {
+    if rows == 1 {
+        let subject = format!("rotation {rotation_id}");
+        audit::record(txn, audit::Entry { actor, action, subject, before: json!(null), after }).await?;
+    }
+    Ok(rows == 1)
+}

@@ -1,0 +1,219 @@
+//! The laws: which state may follow which. Pure, and all on this page.
+//!
+//! Every statement that changes a state takes its condition and its new value from the edge
+//! declared here, so the law in memory and the law in SQL cannot drift apart.
+
+use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// A change that the law does not allow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} cannot {event} while {state}")]
+pub struct IllegalTransition {
+    what: &'static str,
+    state: String,
+    event: String,
+}
+
+/// A state with its law. [`Law::edge`] is the whole of it; the rest follows.
+pub trait Law: Copy + PartialEq + std::fmt::Debug + Sized + 'static {
+    /// What can happen to it.
+    type Event: Copy + std::fmt::Debug;
+    /// The word for it in messages.
+    const WHAT: &'static str;
+
+    /// The states from which `event` may happen, and the one state in which it ends.
+    fn edge(event: Self::Event) -> (&'static [Self], Self);
+
+    /// The state after `event`, or why there is none.
+    fn next(self, event: Self::Event) -> Result<Self, IllegalTransition> {
+        let (from, to) = Self::edge(event);
+        if from.contains(&self) {
+            Ok(to)
+        } else {
+            Err(IllegalTransition {
+                what: Self::WHAT,
+                state: format!("{self:?}").to_lowercase(),
+                event: format!("{event:?}").to_lowercase(),
+            })
+        }
+    }
+}
+
+macro_rules! states {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
+        #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(&self.to_value())
+            }
+        }
+    };
+}
+
+states! {
+    /// A key's state (NIST SP 800-57).
+    KeyState {
+        /// Stored and probed, not yet used to encrypt.
+        PreActive,
+        /// The one key of its keyset that encrypts.
+        Active,
+        /// Decrypts only; being emptied.
+        Deactivated,
+        /// Refused for every use, still restorable.
+        Suspended,
+        /// Its material is gone; the row stays as a tombstone.
+        Destroyed,
+    }
+}
+
+/// What can happen to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter)]
+pub enum KeyEvent {
+    /// Becomes the key that encrypts; its generation rises.
+    Activate,
+    /// Gives way to another active key.
+    Deactivate,
+    /// The proof stands; nothing may use it any more.
+    Suspend,
+    /// The proof fell; it must decrypt again.
+    Restore,
+    /// Its wrapped bytes are wiped.
+    Destroy,
+}
+
+impl Law for KeyState {
+    type Event = KeyEvent;
+    const WHAT: &'static str = "a key";
+
+    fn edge(event: KeyEvent) -> (&'static [Self], Self) {
+        use KeyState::*;
+        match event {
+            KeyEvent::Activate => (&[PreActive, Deactivated], Active),
+            KeyEvent::Deactivate => (&[Active], Deactivated),
+            KeyEvent::Suspend => (&[Deactivated], Suspended),
+            KeyEvent::Restore => (&[Suspended], Deactivated),
+            KeyEvent::Destroy => (&[Suspended], Destroyed),
+        }
+    }
+}
+
+states! {
+    /// Where a rotation stands.
+    RotationState {
+        /// Written down; no worker has looked at it yet.
+        Requested,
+        /// The new key is being made and promoted.
+        Planning,
+        /// Batches are worked off; planning may still go on (`planning_done`).
+        Reencrypting,
+        /// Fence, sweep and census.
+        Proving,
+        /// Proved; the retired keys are suspended until the waiting time is over.
+        Waiting,
+        /// The intent to destroy the retired keys is committed.
+        Clearing,
+        /// The retired keys are destroyed.
+        Completed,
+    }
+}
+
+/// What can happen to a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter)]
+pub enum RotationEvent {
+    /// A worker begins to plan.
+    Plan,
+    /// The new key is promoted and the first batches can be claimed.
+    Reencrypt,
+    /// Nothing is open and nothing is quarantined.
+    Prove,
+    /// A registered column turned up that was not planned.
+    Replan,
+    /// Every column is proved empty of the retired keys.
+    Wait,
+    /// The proof no longer stands; the keys must decrypt again.
+    VoidProof,
+    /// The waiting time is over.
+    Clear,
+    /// The retired keys and their backups are gone.
+    Complete,
+}
+
+impl Law for RotationState {
+    type Event = RotationEvent;
+    const WHAT: &'static str = "a rotation";
+
+    fn edge(event: RotationEvent) -> (&'static [Self], Self) {
+        use RotationState::*;
+        match event {
+            RotationEvent::Plan => (&[Requested], Planning),
+            RotationEvent::Reencrypt => (&[Planning], Reencrypting),
+            RotationEvent::Prove => (&[Reencrypting], Proving),
+            RotationEvent::Replan => (&[Proving], Reencrypting),
+            RotationEvent::Wait => (&[Proving], Waiting),
+            RotationEvent::VoidProof => (&[Waiting, Clearing], Proving),
+            RotationEvent::Clear => (&[Waiting], Clearing),
+            RotationEvent::Complete => (&[Clearing], Completed),
+        }
+    }
+}
+
+states! {
+    /// Where a batch stands.
+    BatchState {
+        /// Waits for a worker, perhaps until its retry time.
+        Pending,
+        /// A worker holds it until `lease_until`.
+        Leased,
+        /// Every row of it was looked at.
+        Done,
+        /// Out of attempts; waits for a person. Counts as open.
+        Failed,
+        /// Split into smaller batches.
+        Superseded,
+    }
+}
+
+/// What can happen to a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter)]
+pub enum BatchEvent {
+    /// A worker takes it, also from an owner whose lease has run out.
+    Claim,
+    /// Its owner has looked at every row.
+    Report,
+    /// Its owner gives it back: drained, or to be tried again later.
+    Release,
+    /// Its owner gives it up for a person to look at.
+    Fail,
+    /// It kills its workers, so smaller batches take its place.
+    Split,
+    /// A person, or a quarantined row, wants it done again.
+    Retry,
+}
+
+impl Law for BatchState {
+    type Event = BatchEvent;
+    const WHAT: &'static str = "a batch";
+
+    fn edge(event: BatchEvent) -> (&'static [Self], Self) {
+        use BatchState::*;
+        match event {
+            BatchEvent::Claim => (&[Pending, Leased], Leased),
+            BatchEvent::Report => (&[Leased], Done),
+            BatchEvent::Release => (&[Leased], Pending),
+            BatchEvent::Fail => (&[Leased], Failed),
+            BatchEvent::Split => (&[Leased], Superseded),
+            BatchEvent::Retry => (&[Failed, Done], Pending),
+        }
+    }
+}
+
+impl BatchState {
+    /// The states that keep a rotation from being proved.
+    pub const OPEN: [Self; 3] = [Self::Pending, Self::Leased, Self::Failed];
+}

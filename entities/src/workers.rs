@@ -1,0 +1,38 @@
+//! Who is alive, and which keys they have loaded.
+
+use sea_orm::entity::prelude::*;
+use serde::Serialize;
+
+/// One worker process, from its start on.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize)]
+#[sea_orm(table_name = "reseal_workers")]
+pub struct Model {
+    /// Host, process id and a random part: new at each start.
+    #[sea_orm(primary_key, auto_increment = false, column_type = "String(StringLen::N(128))")]
+    pub name: String,
+    /// `reseal`'s version.
+    #[sea_orm(column_type = "String(StringLen::N(32))")]
+    pub version: String,
+    /// `running`, `draining` or `stopped`.
+    #[sea_orm(column_type = "String(StringLen::N(16))")]
+    pub state: String,
+    /// Batches at once.
+    pub lanes: i32,
+    /// Batches in hand.
+    pub jobs_running: i32,
+    /// Rows that the database said this worker changed.
+    pub reencrypted: i64,
+    /// The ids of the keys in its memory, a JSON array.
+    #[sea_orm(column_type = "Text")]
+    pub keys_loaded: String,
+    /// Unix milliseconds, database time, here and below.
+    pub started_at: i64,
+    /// When it last said so.
+    pub seen_at: i64,
+}
+
+/// None.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,101 @@
+//! Guards in the database itself, which hold against every client, also against us.
+//!
+//! A key's wrapped bytes may only be wiped while the key is suspended, its rotation is clearing and
+//! nobody holds it, the waiting time is over, nothing is open or quarantined, and every registered
+//! column has a current proof of zero. Nothing may delete or truncate keys, nor edit the audit.
+
+use sea_orm_migration::{
+    prelude::*,
+    sea_orm::{ConnectionTrait, DbBackend},
+};
+
+/// True when `OLD` may be destroyed. The only rule that lets key material go.
+const MAY_DESTROY: &str = "
+    OLD.state = 'suspended' AND EXISTS (
+        SELECT 1 FROM reseal_rotation_keys rk JOIN reseal_rotations r ON r.id = rk.rotation_id
+        WHERE rk.key_id = OLD.key_id AND rk.generation = OLD.generation
+          AND r.state = 'clearing' AND r.hold_at IS NULL AND r.paused_at IS NULL
+          AND r.waited_ms >= r.clear_after_ms
+          AND NOT EXISTS (SELECT 1 FROM reseal_batches b
+                          WHERE b.rotation_id = r.id AND b.state IN ('pending', 'leased', 'failed'))
+          AND NOT EXISTS (SELECT 1 FROM reseal_quarantine q
+                          WHERE q.rotation_id = r.id AND q.state IN ('open', 'retrying'))
+          AND EXISTS (SELECT 1 FROM reseal_proofs p WHERE p.rotation_id = r.id AND p.voided_at IS NULL)
+          AND NOT EXISTS (SELECT 1 FROM reseal_catalog c WHERE c.forgotten_at IS NULL
+                          AND NOT EXISTS (SELECT 1 FROM reseal_proofs p
+                                          WHERE p.rotation_id = r.id AND p.catalog_id = c.id AND p.voided_at IS NULL
+                                            AND p.under_retired = 0 AND p.unaccounted = 0)))";
+
+pub(crate) async fn install(m: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let sql = match m.get_database_backend() {
+        DbBackend::Postgres => postgres(),
+        DbBackend::Sqlite => sqlite(),
+        other => {
+            return Err(DbErr::Custom(format!("a ledger on {other:?} is not supported yet: use PostgreSQL or SQLite")));
+        }
+    };
+    m.get_connection().execute_unprepared(&sql).await.map(|_| ())
+}
+
+fn postgres() -> String {
+    format!(
+        "CREATE FUNCTION reseal_guard_keys() RETURNS trigger LANGUAGE plpgsql AS $guard$
+BEGIN
+  IF TG_OP = 'UPDATE' THEN
+    IF NEW.key_id = OLD.key_id AND NEW.keyset = OLD.keyset THEN
+      IF NEW.wrapped_dek IS NOT DISTINCT FROM OLD.wrapped_dek
+         AND (NEW.state = OLD.state OR 'destroyed' NOT IN (NEW.state, OLD.state)) THEN
+        RETURN NEW;
+      END IF;
+      IF NEW.state = 'destroyed' AND NEW.wrapped_dek IS NULL AND {MAY_DESTROY} THEN
+        RETURN NEW;
+      END IF;
+    END IF;
+    RAISE EXCEPTION 'reseal: key % is still needed, or its proof is not current', OLD.key_id USING ERRCODE = 'RS002';
+  END IF;
+  RAISE EXCEPTION 'reseal: keys are never deleted or truncated' USING ERRCODE = 'RS002';
+END $guard$;
+CREATE TRIGGER reseal_guard_keys BEFORE UPDATE OR DELETE ON reseal_keys
+  FOR EACH ROW EXECUTE FUNCTION reseal_guard_keys();
+CREATE TRIGGER reseal_guard_keys_truncate BEFORE TRUNCATE ON reseal_keys
+  FOR EACH STATEMENT EXECUTE FUNCTION reseal_guard_keys();
+ALTER TABLE reseal_keys ENABLE ALWAYS TRIGGER reseal_guard_keys;
+ALTER TABLE reseal_keys ENABLE ALWAYS TRIGGER reseal_guard_keys_truncate;
+
+CREATE FUNCTION reseal_guard_audit() RETURNS trigger LANGUAGE plpgsql AS $guard$
+BEGIN
+  RAISE EXCEPTION 'reseal: the audit is append-only' USING ERRCODE = 'RS003';
+END $guard$;
+CREATE TRIGGER reseal_guard_audit BEFORE UPDATE OR DELETE ON reseal_audit
+  FOR EACH ROW EXECUTE FUNCTION reseal_guard_audit();
+CREATE TRIGGER reseal_guard_audit_truncate BEFORE TRUNCATE ON reseal_audit
+  FOR EACH STATEMENT EXECUTE FUNCTION reseal_guard_audit();
+ALTER TABLE reseal_audit ENABLE ALWAYS TRIGGER reseal_guard_audit;
+ALTER TABLE reseal_audit ENABLE ALWAYS TRIGGER reseal_guard_audit_truncate;"
+    )
+}
+
+// REPLACE deletes without firing delete triggers, so inserting over an existing row is refused too.
+fn sqlite() -> String {
+    format!(
+        "CREATE TRIGGER reseal_guard_keys_update BEFORE UPDATE ON reseal_keys
+WHEN NOT (
+    NEW.key_id = OLD.key_id AND NEW.keyset = OLD.keyset AND (
+      (NEW.wrapped_dek IS OLD.wrapped_dek AND (NEW.state = OLD.state OR 'destroyed' NOT IN (NEW.state, OLD.state)))
+      OR (NEW.state = 'destroyed' AND NEW.wrapped_dek IS NULL AND {MAY_DESTROY})))
+BEGIN SELECT RAISE(ABORT, 'reseal: the key is still needed, or its proof is not current'); END;
+CREATE TRIGGER reseal_guard_keys_delete BEFORE DELETE ON reseal_keys
+BEGIN SELECT RAISE(ABORT, 'reseal: keys are never deleted'); END;
+CREATE TRIGGER reseal_guard_keys_replace BEFORE INSERT ON reseal_keys
+WHEN EXISTS (SELECT 1 FROM reseal_keys WHERE key_id = NEW.key_id OR (keyset = NEW.keyset AND version = NEW.version))
+BEGIN SELECT RAISE(ABORT, 'reseal: the key exists'); END;
+
+CREATE TRIGGER reseal_guard_audit_update BEFORE UPDATE ON reseal_audit
+BEGIN SELECT RAISE(ABORT, 'reseal: the audit is append-only'); END;
+CREATE TRIGGER reseal_guard_audit_delete BEFORE DELETE ON reseal_audit
+BEGIN SELECT RAISE(ABORT, 'reseal: the audit is append-only'); END;
+CREATE TRIGGER reseal_guard_audit_replace BEFORE INSERT ON reseal_audit
+WHEN EXISTS (SELECT 1 FROM reseal_audit WHERE seq = NEW.seq)
+BEGIN SELECT RAISE(ABORT, 'reseal: the audit is append-only'); END;"
+    )
+}
