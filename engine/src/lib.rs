@@ -1,1 +1,36 @@
-//! plan, re-encrypt, prove, clear; knows no queue
+//! plan → re-encrypt → prove → clear. Knows no queue: a job is a value, the queue a small trait.
+//!
+//! One step, one file, in the order of the story. Every step can be dropped or killed at any line and
+//! done again by another worker; the ledger decides what is due.
+
+mod engine;
+mod error;
+mod retry;
+
+pub mod keys;
+pub mod source;
+
+mod chunk;
+mod chunk_size;
+mod step;
+mod sweep;
+
+pub mod plan;
+
+pub mod dispatch;
+
+pub mod reencrypt;
+
+pub mod prove;
+
+pub mod clear;
+
+pub mod census;
+
+pub mod check;
+
+pub mod operate;
+
+pub use engine::{Engine, Stop};
+pub use error::EngineError;
+pub use step::Stepped;

@@ -1,1 +1,26 @@
 //! Keys, the cells they encrypt, and the KEKs that wrap them; knows no database
+//!
+//! A [`Keyset`] holds every version of one logical key and is the only thing
+//! that encrypts, decrypts and re-encrypts cells. A [`Kek`] wraps its DEKs for
+//! the ledger and for the [`KeyBackup`]. [`tink`] carries them to and from
+//! applications that use Tink; [`Template`] says what a cell is bound to.
+
+pub mod associated_data;
+pub mod backup;
+pub mod cell;
+mod cipher;
+mod dek;
+pub mod kek;
+mod key;
+mod keyset;
+pub mod tink;
+
+pub use associated_data::{Template, TemplateError};
+pub use backup::{BackupError, BackupRecord, KeyBackup};
+pub use cell::{Cell, CellError};
+pub use cipher::ALGORITHM;
+pub use dek::{Dek, WrongDekLength};
+pub use kek::{Kek, KekError};
+pub use key::{KeyId, KeyState, UnknownKeyState};
+pub use keyset::{KeyInfo, Keyset, KeysetError};
+pub use tink::{ImportedKey, TinkError};

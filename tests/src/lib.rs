@@ -1,1 +1,21 @@
-//! The promises, on real servers
+//! The harness: real servers on free ports, Python's Tink as the witness, and the binary itself.
+//!
+//! Nothing that a test starts outlives the test process, however that ends; see [`Leash`].
+
+mod eventually;
+mod graph;
+mod leash;
+mod port;
+mod postgres;
+mod python;
+mod redis;
+mod reseal;
+
+pub use eventually::{eventually, wait_until};
+pub use graph::Graph;
+pub use leash::{Job, Leash, Output};
+pub use postgres::{Postgres, shared_postgres};
+pub use python::{python, run_python, spawn_python};
+pub use redis::Redis;
+pub use reseal::{Child, Reseal, reseal_bin};
+pub use rustix::process::Signal;

@@ -11,16 +11,17 @@ use sea_orm::{
 };
 use serde_json::json;
 
-/// Adds observed waiting time. `seen_at` is the database's time of the last observation that the
-/// caller made itself; another observer in between, and nothing is added.
+/// Adds observed waiting time and says when it was written. `seen_at` is the database's time of the
+/// last observation that the caller made itself; another observer in between, and nothing is added.
 pub async fn add_waited_if_unseen(
     db: &impl ConnectionTrait,
     rotation_id: i64,
     seen_at: Option<i64>,
     observed_ms: i64,
-) -> Result<(), LedgerError> {
+) -> Result<Option<i64>, LedgerError> {
+    let at = super::time::now_ms(db).await?;
     let mut observe = rotations::Entity::update_many()
-        .col_expr(rotations::Column::WaitedAt, now(db))
+        .col_expr(rotations::Column::WaitedAt, Expr::value(at))
         .filter(rotations::Column::Id.eq(rotation_id))
         .filter(rotations::Column::State.eq(RotationState::Waiting))
         .filter(rotations::Column::PausedAt.is_null());
@@ -32,8 +33,7 @@ pub async fn add_waited_if_unseen(
             )
             .filter(rotations::Column::WaitedAt.eq(seen_at));
     }
-    observe.exec(db).await?;
-    Ok(())
+    Ok((observe.exec(db).await?.rows_affected == 1).then_some(at))
 }
 
 /// Commits the intent to destroy: only when the observed waiting time is over and nothing holds it.

@@ -170,3 +170,18 @@ pub async fn finish_if_held(db: &impl ConnectionTrait, rotation: &rotations::Mod
         .await?;
     if finished.rows_affected == 1 { Ok(()) } else { Err(LedgerError::LeaseLost) }
 }
+
+/// Sends a rotation that is proving back to plan what was registered since.
+pub async fn reopen_if_held(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    rotation: &rotations::Model,
+) -> Result<(), LedgerError> {
+    advance_if_held(txn, actor, rotation, RotationEvent::Replan).await?;
+    rotations::Entity::update_many()
+        .col_expr(rotations::Column::PlanningDone, Expr::value(false))
+        .filter(rotations::Column::Id.eq(rotation.id))
+        .exec(txn)
+        .await?;
+    Ok(())
+}

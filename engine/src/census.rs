@@ -1,0 +1,143 @@
+//! Census: counting cells by key id, reading no plaintext; and what a proof asks of a column.
+
+use crate::{
+    engine::{Engine, Target, by_table},
+    error::EngineError,
+    keys::id_of,
+    source::{Answer, Fence, Header, KeyCount, Prover, Question},
+};
+use reseal_entities::{
+    catalog as catalog_row, keys,
+    ledger::{catalog, keys as ledger_keys},
+    rotations,
+    state::KeyState,
+};
+use reseal_keyring::cell;
+use serde::Serialize;
+
+/// One column's cells by key.
+#[derive(Clone, Debug, Serialize)]
+pub struct ColumnCensus {
+    /// `source:schema.table.column`.
+    pub column: String,
+    /// Its keyset.
+    pub keyset: String,
+    /// Cells per key id.
+    pub keys: Vec<KeyCount>,
+}
+
+/// Counts every registered column now.
+pub async fn census(engine: &Engine) -> Result<Vec<ColumnCensus>, EngineError> {
+    let mut found = Vec::new();
+    for table in by_table(catalog::registered(engine.ledger.db()).await?) {
+        let target = engine.target(table).await?;
+        for column in &target.columns {
+            let keys = target.source.census(&target.shape, &column.column_name).await?;
+            found.push(ColumnCensus { column: column.path(), keyset: column.keyset.clone(), keys });
+        }
+    }
+    Ok(found)
+}
+
+pub(crate) fn headers<'a>(keys: impl IntoIterator<Item = &'a keys::Model>) -> Vec<Header> {
+    keys.into_iter().map(|k| cell::header(id_of(k))).collect()
+}
+
+/// The fence of a column: new cells may be under the active key, or one about to be, and no other of
+/// its keyset; tombstones included, so that a restored row is refused and not lost.
+pub(crate) fn fence_of(column: &catalog_row::Model, keys: &[keys::Model]) -> Fence {
+    let denied =
+        keys.iter().filter(|k| k.keyset == column.keyset && !matches!(k.state, KeyState::Active | KeyState::PreActive));
+    Fence { keyset: column.keyset.clone(), column: column.column_name.clone(), denied: headers(denied) }
+}
+
+/// Every registered table and what a proof asks of its columns.
+pub(crate) struct Inquiry {
+    /// Tables with the questions to their columns, in the same order.
+    pub tables: Vec<(Target, Vec<Question>)>,
+    /// All keys of the ledger.
+    pub keys: Vec<keys::Model>,
+    /// Headers of the keys that the rotation retires.
+    pub retired: Vec<Header>,
+    /// Every registered column.
+    pub columns: Vec<catalog_row::Model>,
+}
+
+impl Inquiry {
+    pub(crate) async fn new(engine: &Engine, rotation: &rotations::Model) -> Result<Self, EngineError> {
+        let db = engine.ledger.db();
+        let keys = ledger_keys::all(db).await?;
+        let pinned = ledger_keys::retired_by(db, rotation.id).await?;
+        let retired = headers(&pinned);
+        let columns = catalog::registered(db).await?;
+        let mut tables = Vec::new();
+        for table in by_table(columns.clone()) {
+            let target = engine.target(table).await?;
+            let question = |column: &catalog_row::Model| {
+                let known = keys.iter().filter(|k| k.keyset == column.keyset && k.state != KeyState::Destroyed);
+                let known = known.filter(|k| pinned.iter().all(|p| p.key_id != k.key_id));
+                Question { column: column.column_name.clone(), retired: retired.clone(), known: headers(known) }
+            };
+            let questions = target.columns.iter().map(question).collect();
+            tables.push((target, questions));
+        }
+        Ok(Self { tables, keys, retired, columns })
+    }
+
+    /// Counts the tables of one source. What is in the way is added to `blocks`, by name.
+    pub(crate) async fn count(
+        &self,
+        source: &str,
+        prover: &mut dyn Prover,
+        blocks: &mut Vec<String>,
+    ) -> Result<Vec<(i64, Answer)>, EngineError> {
+        let mut answers = Vec::new();
+        for (target, questions) in self.tables.iter().filter(|(t, _)| t.columns[0].source == source) {
+            if prover.fingerprint(&target.shape).await? != target.shape.fingerprint {
+                blocks.push(format!("{} changed its definition while it was counted", target.columns[0].path()));
+            }
+            for (column, answer) in target.columns.iter().zip(prover.count(&target.shape, questions).await?) {
+                if answer.under_retired > 0 {
+                    blocks.push(format!(
+                        "{} holds {} cells under the retired key",
+                        column.path(),
+                        answer.under_retired
+                    ));
+                }
+                if answer.unaccounted > 0 {
+                    blocks.push(format!(
+                        "{} holds {} cells that no known key explains",
+                        column.path(),
+                        answer.unaccounted
+                    ));
+                }
+                answers.push((column.id, answer));
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Looks for cells under a retired key in columns that are not registered.
+    pub(crate) async fn strays(
+        &self,
+        engine: &Engine,
+        source: &str,
+        prover: &mut dyn Prover,
+        blocks: &mut Vec<String>,
+    ) -> Result<(), EngineError> {
+        let of_source = self.columns.iter().filter(|c| c.source == source);
+        let registered: Vec<String> =
+            of_source.map(|c| format!("{}.{}.{}", c.schema_name, c.table_name, c.column_name)).collect();
+        for stray in prover.strays(&registered, ignored(engine, source), &self.retired).await? {
+            blocks.push(format!(
+                "{source}:{} is not registered and holds {} cells under the retired key",
+                stray.path, stray.cells
+            ));
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn ignored<'a>(engine: &'a Engine, source: &str) -> &'a [String] {
+    engine.config.sources.iter().find(|s| s.name == source).map_or(&[], |s| &s.ignore_columns)
+}

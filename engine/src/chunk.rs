@@ -1,0 +1,191 @@
+//! A chunk: read, decrypt, encrypt, check, compare-and-swap, look again.
+//!
+//! Every row ends as re-encrypted, already current, changed underneath (looked at again), gone, or
+//! quarantined; never assumed done. A process that dies anywhere in here has written nothing or a
+//! whole chunk, and the next one finds those rows current.
+
+use crate::{
+    engine::Target,
+    error::EngineError,
+    retry,
+    source::{Header, Range, Row, SourceError, SourceErrorKind, Swap},
+};
+use reseal_entities::ledger::quarantine::Finding;
+use reseal_keyring::{Keyset, cell};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// At most so many bytes of cells in a chunk, or one row.
+const CHUNK_BYTES: i64 = 8 * 1024 * 1024;
+/// A row that an application keeps changing is left to the sweep after so many looks.
+const LOOKS_MAX: usize = 4;
+
+/// One table worked on under one keyset.
+pub(crate) struct Work<'a> {
+    pub target: &'a Target,
+    pub keyset: Arc<Keyset>,
+    pub active: Header,
+}
+
+/// What came of a chunk.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub reencrypted: i64,
+    pub changed_underneath: i64,
+    pub findings: Vec<Finding>,
+    /// The database's time for the writing.
+    pub took: Duration,
+    /// A statement was too large or too slow and went through in parts.
+    pub halved: bool,
+}
+
+/// A page of rows, and whether the range may have more.
+pub(crate) struct Page {
+    pub rows: Vec<Row>,
+    pub more: bool,
+}
+
+impl<'a> Work<'a> {
+    pub(crate) fn new(target: &'a Target, keyset: Arc<Keyset>) -> Self {
+        let active = cell::header(keyset.active());
+        Self { target, keyset, active }
+    }
+
+    /// Reads the next rows that are not under the active key.
+    pub(crate) async fn read(&self, range: &Range, rows: u32) -> Result<Page, SourceError> {
+        let Target { source, shape, .. } = self.target;
+        let mut limit = rows;
+        loop {
+            match patiently(|| source.read(shape, range, &self.active, limit, CHUNK_BYTES)).await {
+                // A range of rows that are current already can be long to walk; the read is then slow
+                // whatever its limit, and only a smaller batch helps.
+                Err(e) if e.is(SourceErrorKind::Size) && limit > 1 => limit /= 2,
+                Err(e) => return Err(e),
+                Ok(found) => {
+                    let bytes: usize = found.iter().flat_map(|r| r.cells.iter().flatten()).map(Vec::len).sum();
+                    let more = found.len() as u32 >= limit || bytes as i64 >= CHUNK_BYTES;
+                    return Ok(Page { rows: found, more });
+                }
+            }
+        }
+    }
+
+    /// Re-encrypts `rows`.
+    pub(crate) async fn chunk(&self, rows: Vec<Row>) -> Result<Outcome, EngineError> {
+        let (mut outcome, mut rows) = (Outcome::default(), rows);
+        for _ in 0..LOOKS_MAX {
+            let (swaps, findings) = self.reencrypt(rows).await?;
+            outcome.findings.extend(findings);
+            if swaps.is_empty() {
+                return Ok(outcome);
+            }
+            let began = Instant::now();
+            let swapped = self.swap(&swaps, &mut outcome).await?;
+            outcome.took += began.elapsed();
+            outcome.reencrypted += swapped.len() as i64;
+            let refused: BTreeSet<&str> = outcome.findings.iter().map(|f| f.row_key.as_str()).collect();
+            let left: Vec<String> = swaps
+                .into_iter()
+                .map(|s| s.key)
+                .filter(|key| !swapped.contains(key) && !refused.contains(key.as_str()))
+                .collect();
+            if left.is_empty() {
+                return Ok(outcome);
+            }
+            outcome.changed_underneath += left.len() as i64;
+            let Target { source, shape, .. } = self.target;
+            rows = patiently(|| source.read_again(shape, &left, &self.active)).await?;
+        }
+        Ok(outcome)
+    }
+
+    /// Decrypts and encrypts, off the async threads.
+    async fn reencrypt(&self, rows: Vec<Row>) -> Result<(Vec<Swap>, Vec<Finding>), EngineError> {
+        let (keyset, active) = (self.keyset.clone(), self.active);
+        let templates = self.target.templates.clone();
+        let names: Vec<String> = self.target.columns.iter().map(|c| c.column_name.clone()).collect();
+        let work = move || {
+            let (mut swaps, mut findings) = (Vec::with_capacity(rows.len()), Vec::new());
+            for row in rows {
+                let key = [row.key];
+                let mut cells = Vec::with_capacity(row.cells.len());
+                for ((old, template), name) in row.cells.into_iter().zip(&templates).zip(&names) {
+                    let Some(old) = old.filter(|c| !c.starts_with(&active)) else {
+                        cells.push(None);
+                        continue;
+                    };
+                    match keyset.reencrypt(&old, &template.render(&key)) {
+                        Ok(new) => cells.push(Some((old[..cell::PREFIX_LEN].to_vec(), new))),
+                        Err(e) => {
+                            findings.push(finding(&key[0], name, e.code(), &old));
+                            cells.push(None);
+                        }
+                    }
+                }
+                let [key] = key;
+                if cells.iter().any(Option::is_some) {
+                    swaps.push(Swap { key, cells });
+                }
+            }
+            (swaps, findings)
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|_| {
+            EngineError::refused("reencryption_panicked", "re-encrypting a chunk panicked; nothing of it was written")
+        })
+    }
+
+    /// Writes swaps; what the source refuses for one row's sake is bisected down to that row.
+    async fn swap(&self, swaps: &[Swap], outcome: &mut Outcome) -> Result<Vec<String>, EngineError> {
+        let Target { source, shape, .. } = self.target;
+        let (mut swapped, mut parts) = (Vec::with_capacity(swaps.len()), vec![swaps]);
+        while let Some(part) = parts.pop() {
+            match patiently(|| source.swap(shape, part)).await {
+                Ok(keys) => swapped.extend(keys),
+                Err(e) if matches!(e.kind, SourceErrorKind::Size | SourceErrorKind::Deterministic) => {
+                    outcome.halved |= e.is(SourceErrorKind::Size);
+                    if let [one] = part {
+                        outcome.findings.extend(self.refused(one, e.code));
+                    } else {
+                        let (front, back) = part.split_at(part.len() / 2);
+                        parts.extend([back, front]);
+                    }
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(swapped)
+    }
+
+    fn refused(&self, swap: &Swap, code: &'static str) -> Vec<Finding> {
+        let written = swap.cells.iter().zip(&self.target.columns).filter_map(|(c, column)| Some((c.as_ref()?, column)));
+        written.map(|((_, new), column)| finding(&swap.key, &column.column_name, code, new)).collect()
+    }
+}
+
+fn finding(key: &str, column: &str, code: &'static str, cell: &[u8]) -> Finding {
+    Finding {
+        row_key: key.to_owned(),
+        column_name: column.to_owned(),
+        code,
+        found_key_id: cell::parse(cell).ok().map(|c| c.key_id.0.into()),
+        cell_bytes: cell.len() as i64,
+    }
+}
+
+/// Up to five more tries for what passes by itself.
+pub(crate) async fn patiently<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, SourceError>
+where
+    F: Future<Output = Result<T, SourceError>>,
+{
+    for pause in retry::pauses(5) {
+        match attempt().await {
+            Err(e) if e.is(SourceErrorKind::Transient) => tokio::time::sleep(pause).await,
+            done => return done,
+        }
+    }
+    attempt().await
+}

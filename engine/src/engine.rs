@@ -1,0 +1,148 @@
+//! What every step needs: the ledger, the keys, the sources, the configuration, a name.
+
+use crate::{
+    error::EngineError,
+    keys::Keyring,
+    source::{self, Shape, Source},
+};
+use reseal_config::Config;
+use reseal_entities::{
+    catalog,
+    ledger::{Ledger, catalog::Declared},
+    planned_tables,
+};
+use reseal_keyring::Template;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+/// Asked between chunks: true means finish what is in hand and take no more.
+pub type Stop<'a> = &'a (dyn Fn() -> bool + Send + Sync);
+
+/// The engine of one process.
+pub struct Engine {
+    /// The durable truth.
+    pub ledger: Ledger,
+    /// The keys of this process.
+    pub keyring: Keyring,
+    /// What may be set.
+    pub config: Config,
+    /// This process's unique name, in leases and in the audit.
+    pub worker: String,
+    sources: BTreeMap<String, Arc<dyn Source>>,
+    reencrypted: AtomicI64,
+}
+
+/// A table in hand: where it is, what it looks like now, what its cells are bound to.
+pub(crate) struct Target {
+    pub source: Arc<dyn Source>,
+    pub shape: Shape,
+    pub columns: Vec<catalog::Model>,
+    pub templates: Vec<Template>,
+}
+
+impl Engine {
+    /// Connects to every source of the configuration. The ledger must be migrated.
+    pub async fn open(config: Config, ledger: Ledger, worker: String) -> Result<Self, EngineError> {
+        let keyring = Keyring::open(ledger.clone(), config.kek.uri.expose(), &config.ledger.key_backup)?;
+        let mut sources = BTreeMap::new();
+        for declared in &config.sources {
+            let opened = source::open(declared, config.ledger.url.expose()).await.map_err(|e| {
+                EngineError::refused(e.code, format!("source `{}` ({}): {e}", declared.name, declared.url))
+            })?;
+            sources.insert(declared.name.clone(), Arc::from(opened));
+        }
+        Ok(Self { ledger, keyring, config, worker, sources, reencrypted: AtomicI64::new(0) })
+    }
+
+    /// A source by name.
+    pub fn source(&self, name: &str) -> Result<Arc<dyn Source>, EngineError> {
+        self.sources.get(name).cloned().ok_or_else(|| {
+            EngineError::refused(
+                "source_not_configured",
+                format!("source `{name}` is registered in the ledger but not in this process's configuration: add [[source]] name = \"{name}\""),
+            )
+        })
+    }
+
+    /// Every source of the configuration.
+    pub fn sources(&self) -> impl Iterator<Item = (&String, &Arc<dyn Source>)> {
+        self.sources.iter()
+    }
+
+    /// The columns that the configuration declares, found in the live schemas; the error names the
+    /// option.
+    pub async fn declared(&self) -> Result<Vec<Declared>, EngineError> {
+        let mut declared = Vec::new();
+        for (i, table) in self.config.tables.iter().enumerate() {
+            let names: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
+            let shape = self
+                .source(&table.source)?
+                .shape(table.schema.as_deref(), &table.name, &table.primary_key, &names)
+                .await;
+            let shape =
+                shape.map_err(|e| EngineError::refused(e.code, format!("table[{i}] (`{}`): {e}", table.name)))?;
+            for (j, column) in table.columns.iter().enumerate() {
+                Template::parse(&column.associated_data, &table.primary_key).map_err(|e| {
+                    EngineError::refused(e.code(), format!("table[{i}].columns[{j}].associated_data: {e}"))
+                })?;
+                declared.push(Declared {
+                    source: table.source.clone(),
+                    schema_name: shape.schema.clone(),
+                    table_name: shape.table.clone(),
+                    column_name: column.name.clone(),
+                    keyset: column.keyset.clone(),
+                    associated_data: column.associated_data.clone(),
+                    primary_key: table.primary_key.clone(),
+                });
+            }
+        }
+        Ok(declared)
+    }
+
+    /// A table of registered columns, checked against the live schema.
+    pub(crate) async fn target(&self, columns: Vec<catalog::Model>) -> Result<Target, EngineError> {
+        let Some(first) = columns.first() else {
+            return Err(EngineError::refused("no_columns", "a planned table has no columns"));
+        };
+        let source = self.source(&first.source)?;
+        let (key, names) = (first.primary_key(), columns.iter().map(|c| c.column_name.clone()).collect::<Vec<_>>());
+        let shape = source.shape(Some(&first.schema_name), &first.table_name, &key, &names).await?;
+        let templates = columns.iter().map(|c| Template::parse(&c.associated_data, &key)).collect::<Result<_, _>>()?;
+        Ok(Target { source, shape, columns, templates })
+    }
+
+    pub(crate) async fn planned_target(&self, table: &planned_tables::Model) -> Result<Target, EngineError> {
+        self.target(table.columns()).await
+    }
+
+    /// Rows that the database said this process changed.
+    pub fn reencrypted(&self) -> i64 {
+        self.reencrypted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_reencrypted(&self, rows: i64) {
+        self.reencrypted.fetch_add(rows, Ordering::Relaxed);
+    }
+}
+
+/// Columns grouped by table, in the order in which they were registered.
+pub(crate) fn by_table(columns: Vec<catalog::Model>) -> Vec<Vec<catalog::Model>> {
+    let mut tables: Vec<Vec<catalog::Model>> = Vec::new();
+    for column in columns {
+        let same = |t: &&mut Vec<catalog::Model>| {
+            t.first().is_some_and(|c| {
+                (&c.source, &c.schema_name, &c.table_name) == (&column.source, &column.schema_name, &column.table_name)
+            })
+        };
+        match tables.iter_mut().find(same) {
+            Some(table) => table.push(column),
+            None => tables.push(vec![column]),
+        }
+    }
+    tables
+}

@@ -1,0 +1,259 @@
+//! Keys on their way between ledger, KEK, backup and memory. The DEKs' bytes stay in `keyring`.
+
+use crate::error::EngineError;
+use reseal_entities::{
+    keys,
+    ledger::{Ledger, audit, keys as ledger_keys},
+    state::KeyState,
+};
+use reseal_keyring::{ALGORITHM, BackupRecord, Dek, Kek, KeyBackup, KeyId, KeyInfo, Keyset, tink};
+use sea_orm::ActiveEnum;
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// A keyset in memory is looked up in the ledger again after so long.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// The keys of this process.
+pub struct Keyring {
+    ledger: Ledger,
+    kek: Box<dyn Kek>,
+    backup: KeyBackup,
+    loaded: Mutex<BTreeMap<String, (Arc<Keyset>, Instant)>>,
+}
+
+/// `key_id` as the ledger holds it.
+pub fn id_of(key: &keys::Model) -> KeyId {
+    KeyId(u32::try_from(key.key_id).unwrap_or_default())
+}
+
+impl Keyring {
+    /// Opens KEK and backup.
+    pub fn open(ledger: Ledger, kek_uri: &str, backup: &Path) -> Result<Self, EngineError> {
+        let (kek, backup) = (reseal_keyring::kek::open(kek_uri)?, KeyBackup::open(backup)?);
+        Ok(Self { ledger, kek, backup, loaded: Mutex::default() })
+    }
+
+    /// The backup of the wrapped keys.
+    pub fn backup(&self) -> &KeyBackup {
+        &self.backup
+    }
+
+    /// The keyset as the ledger has it, at most ten seconds old, and with `active` as its active key.
+    pub async fn keyset(&self, name: &str, active: Option<i64>) -> Result<Arc<Keyset>, EngineError> {
+        let fits = |k: &Keyset| active.is_none_or(|id| i64::from(k.active().0) == id);
+        if let Some((keyset, at)) = self.lock().get(name)
+            && at.elapsed() < FRESH
+            && fits(keyset)
+        {
+            return Ok(keyset.clone());
+        }
+        let keyset = Arc::new(self.load(name).await?);
+        if !fits(&keyset) {
+            return Err(EngineError::refused(
+                "active_key_differs",
+                format!("keyset `{name}` has another active key than its rotation promoted"),
+            ));
+        }
+        self.lock().insert(name.to_owned(), (keyset.clone(), Instant::now()));
+        Ok(keyset)
+    }
+
+    async fn load(&self, name: &str) -> Result<Keyset, EngineError> {
+        let mut keys = Vec::new();
+        for key in ledger_keys::of_keyset(self.ledger.db(), name).await? {
+            let state: reseal_keyring::KeyState = key.state.to_value().parse().map_err(|_| {
+                EngineError::refused("unknown_key_state", format!("key {} has an unknown state", key.key_id))
+            })?;
+            let dek = match &key.wrapped_dek {
+                Some(wrapped) if state.decrypts() => Some(self.kek.unwrap(name, id_of(&key), wrapped)?),
+                _ => None,
+            };
+            let version = u32::try_from(key.version).unwrap_or_default();
+            keys.push((KeyInfo { key_id: id_of(&key), version, state }, dek));
+        }
+        Ok(Keyset::new(name, keys)?)
+    }
+
+    /// The ids of the keys in memory. Keysets that nobody used for a while are dropped first.
+    pub fn loaded(&self) -> Vec<u32> {
+        let mut loaded = self.lock();
+        loaded.retain(|_, (_, at)| at.elapsed() < 6 * FRESH);
+        loaded.values().flat_map(|(k, _)| k.keys().filter(|i| i.state.decrypts()).map(|i| i.key_id.0)).collect()
+    }
+
+    /// Forgets every key in memory.
+    pub fn forget(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, (Arc<Keyset>, Instant)>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new DEK under the KEK, with an id that the ledger has never seen.
+    pub async fn generate(&self, keyset: &str, state: KeyState) -> Result<ledger_keys::NewKey, EngineError> {
+        let taken: Vec<i64> = ledger_keys::all(self.ledger.db()).await?.iter().map(|k| k.key_id).collect();
+        let key_id = std::iter::repeat_with(KeyId::random)
+            .find(|id| !taken.contains(&i64::from(id.0)))
+            .unwrap_or_else(KeyId::random);
+        self.wrapped(keyset, key_id, &Dek::generate(), state)
+    }
+
+    fn wrapped(
+        &self,
+        keyset: &str,
+        key_id: KeyId,
+        dek: &Dek,
+        state: KeyState,
+    ) -> Result<ledger_keys::NewKey, EngineError> {
+        let wrapped_dek = self.kek.wrap(keyset, key_id, dek)?;
+        Ok(ledger_keys::NewKey { key_id: key_id.0.into(), state, kek_id: self.kek.id().to_owned(), wrapped_dek })
+    }
+
+    /// Makes the keyset's backup complete, then reads `key_id` back from ledger and backup, unwraps
+    /// both and encrypts with it. Nothing may be written under a key before this has passed.
+    pub async fn secure(&self, keyset: &str, key_id: i64) -> Result<(), EngineError> {
+        self.back_up(keyset).await?;
+        let stored = ledger_keys::of_keyset(self.ledger.db(), keyset).await?;
+        let key = stored.iter().find(|k| k.key_id == key_id);
+        let key =
+            key.ok_or_else(|| EngineError::refused("unknown_key", format!("key {key_id} is not in the ledger")))?;
+        let copy = self.backup.read(id_of(key))?;
+        if copy.map(|c| c.wrapped_dek) != key.wrapped_dek || key.wrapped_dek.is_none() {
+            return Err(EngineError::refused(
+                "key_backup_differs",
+                format!("the backup of key {key_id} is not what the ledger holds"),
+            ));
+        }
+        let loaded = self.load(keyset).await?;
+        if matches!(key.state, KeyState::Active | KeyState::PreActive) {
+            loaded.probe(id_of(key))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the backup of every key of the keyset that has one missing. Says how many.
+    pub async fn back_up(&self, keyset: &str) -> Result<usize, EngineError> {
+        let mut written = 0;
+        for key in ledger_keys::of_keyset(self.ledger.db(), keyset).await? {
+            let Some(wrapped_dek) = key.wrapped_dek.clone() else { continue };
+            written += usize::from(self.backup.read(id_of(&key))?.is_none());
+            self.backup.write(&BackupRecord {
+                keyset: keyset.to_owned(),
+                key_id: id_of(&key),
+                version: u32::try_from(key.version).unwrap_or_default(),
+                generation: key.generation,
+                algorithm: key.algorithm.clone(),
+                kek_id: key.kek_id.clone(),
+                wrapped_dek,
+                created_at_ms: key.created_at,
+            })?;
+        }
+        Ok(written)
+    }
+
+    /// Makes a key: the keyset's first becomes active, a later one pre_active.
+    pub async fn create(&self, actor: &str, keyset: &str) -> Result<(i64, KeyState), EngineError> {
+        let first = ledger_keys::of_keyset(self.ledger.db(), keyset).await?.is_empty();
+        let state = if first { KeyState::Active } else { KeyState::PreActive };
+        let key = self.generate(keyset, state).await?;
+        let key_id = key.key_id;
+        let txn = self.ledger.begin().await?;
+        ledger_keys::create_keyset(&txn, actor, keyset).await?;
+        ledger_keys::insert(&txn, actor, keyset, key).await?;
+        txn.commit().await?;
+        self.secure(keyset, key_id).await?;
+        Ok((key_id, state))
+    }
+
+    /// Brings in a cleartext Tink keyset as a new keyset, all of it or nothing: its primary key
+    /// becomes active, every other one deactivated, so that the next rotation retires it.
+    pub async fn import_tink(
+        &self,
+        actor: &str,
+        keyset: &str,
+        json: &str,
+    ) -> Result<Vec<(i64, KeyState)>, EngineError> {
+        let imported = tink::import(json)?;
+        let txn = self.ledger.begin().await?;
+        if !ledger_keys::of_keyset(&txn, keyset).await?.is_empty() {
+            return Err(EngineError::refused(
+                "keyset_exists",
+                format!("keyset `{keyset}` has keys already: import under another name"),
+            ));
+        }
+        ledger_keys::create_keyset(&txn, actor, keyset).await?;
+        let mut stored = Vec::new();
+        for (key, dek) in &imported {
+            let state = if key.primary { KeyState::Active } else { KeyState::Deactivated };
+            ledger_keys::insert(&txn, actor, keyset, self.wrapped(keyset, key.key_id, dek, state)?).await?;
+            stored.push((i64::from(key.key_id.0), state));
+        }
+        let ids: Vec<i64> = stored.iter().map(|(id, _)| *id).collect();
+        let subject = format!("keyset {keyset}");
+        audit::record(
+            &txn,
+            audit::Entry {
+                actor,
+                action: "keyset.imported",
+                subject,
+                before: json!(null),
+                after: json!({"keys": ids, "format": "tink-json"}),
+            },
+        )
+        .await?;
+        txn.commit().await?;
+        self.secure(keyset, ids[0]).await?;
+        Ok(stored)
+    }
+
+    /// The keyset in Tink's cleartext JSON. The export is recorded before it is handed out.
+    pub async fn export_tink(&self, actor: &str, keyset: &str) -> Result<zeroize::Zeroizing<String>, EngineError> {
+        let loaded = self.load(keyset).await?;
+        let ids: Vec<i64> = loaded.keys().filter(|k| k.state.decrypts()).map(|k| k.key_id.0.into()).collect();
+        let json = tink::export(&loaded);
+        let txn = self.ledger.begin().await?;
+        ledger_keys::record_export(&txn, actor, keyset, &ids, "tink-json").await?;
+        txn.commit().await?;
+        Ok(json)
+    }
+
+    /// Puts every key of the backup back that the ledger has lost. Keys whose KEK is another one are
+    /// refused before anything is written.
+    pub async fn recover(&self, actor: &str) -> Result<Vec<BackupRecord>, EngineError> {
+        let mut records = self.backup.list()?;
+        records.sort_by_key(|r| std::cmp::Reverse(r.version));
+        for record in &records {
+            self.kek.unwrap(&record.keyset, record.key_id, &record.wrapped_dek)?;
+            if record.algorithm != ALGORITHM {
+                return Err(EngineError::refused(
+                    "unknown_algorithm",
+                    format!("key {} of the backup is {}", record.key_id, record.algorithm),
+                ));
+            }
+        }
+        let txn = self.ledger.begin().await?;
+        let mut recovered = Vec::new();
+        for record in records {
+            ledger_keys::create_keyset(&txn, actor, &record.keyset).await?;
+            let key = ledger_keys::NewKey {
+                key_id: record.key_id.0.into(),
+                state: KeyState::Deactivated,
+                kek_id: record.kek_id.clone(),
+                wrapped_dek: record.wrapped_dek.clone(),
+            };
+            let version = i32::try_from(record.version).unwrap_or(1);
+            if ledger_keys::recover(&txn, actor, &record.keyset, version, key).await? {
+                recovered.push(record);
+            }
+        }
+        txn.commit().await?;
+        Ok(recovered)
+    }
+}

@@ -1,0 +1,168 @@
+//! Plan: the new key, its promotion, the cut into batches. Resumes where it stopped.
+
+use crate::{
+    engine::{Engine, Stop, by_table},
+    error::EngineError,
+    source::{KeyType, Range, Shape},
+    step::{self, Stepped},
+};
+use reseal_entities::{
+    ledger::{catalog, close, keys as ledger_keys, plan},
+    planned_tables, rotations,
+    state::{KeyState, RotationEvent, RotationState},
+};
+
+/// Batches written in one transaction.
+const STRETCH: i64 = 200;
+/// A key is not used for more than this: NIST SP 800-38D allows 2^32 with random nonces.
+const ENCRYPTIONS_MAX: i64 = 1 << 31;
+
+/// Does a rotation's planning, if it is due.
+pub async fn plan(engine: &Engine, rotation_id: i64, stop: Stop<'_>) -> Result<Stepped, EngineError> {
+    let states = [RotationState::Requested, RotationState::Planning, RotationState::Reencrypting];
+    step::hold(engine, rotation_id, &states, stop, |rotation| work(engine, rotation)).await
+}
+
+async fn work(engine: &Engine, mut rotation: rotations::Model) -> Result<Stepped, EngineError> {
+    if rotation.planning_done {
+        close::close_if_nothing_is_open(&engine.ledger, &engine.worker, rotation.id).await?;
+        return Ok(Stepped::Done);
+    }
+    register(engine).await?;
+    check_every_column(engine, &rotation).await?;
+    if rotation.state == RotationState::Requested {
+        advance(engine, &mut rotation, RotationEvent::Plan).await?;
+    }
+    if rotation.promoted_at.is_none() {
+        let to = secured_key(engine, &mut rotation).await?;
+        let txn = engine.ledger.begin().await?;
+        ledger_keys::promote_if_held(&txn, &engine.worker, &rotation, to).await?;
+        txn.commit().await?;
+        tracing::info!(rotation = rotation.id, key = to, "promoted");
+    }
+    pin_tables(engine, &rotation).await?;
+    for table in plan::tables(engine.ledger.db(), rotation.id).await? {
+        if !table.planning_done {
+            cut(engine, &mut rotation, table).await?;
+        }
+    }
+    if rotation.state == RotationState::Planning {
+        advance(engine, &mut rotation, RotationEvent::Reencrypt).await?;
+    }
+    plan::finish_if_held(engine.ledger.db(), &rotation).await?;
+    close::close_if_nothing_is_open(&engine.ledger, &engine.worker, rotation.id).await?;
+    Ok(Stepped::Done)
+}
+
+async fn advance(engine: &Engine, rotation: &mut rotations::Model, event: RotationEvent) -> Result<(), EngineError> {
+    use reseal_entities::state::Law;
+    let txn = engine.ledger.begin().await?;
+    plan::advance_if_held(&txn, &engine.worker, rotation, event).await?;
+    txn.commit().await?;
+    rotation.state = RotationState::edge(event).1;
+    Ok(())
+}
+
+/// Registers what this process's configuration declares.
+pub async fn register(engine: &Engine) -> Result<(), EngineError> {
+    let declared = engine.declared().await?;
+    let txn = engine.ledger.begin().await?;
+    catalog::register(&txn, &engine.worker, &declared).await?;
+    txn.commit().await?;
+    Ok(())
+}
+
+/// Every registered column of the keyset must be reachable and fit before a key is made for it.
+async fn check_every_column(engine: &Engine, rotation: &rotations::Model) -> Result<(), EngineError> {
+    let columns = catalog::registered(engine.ledger.db()).await?;
+    if !columns.iter().any(|c| c.keyset == rotation.keyset) {
+        return Err(EngineError::refused(
+            "no_columns",
+            format!(
+                "no registered column uses keyset `{}`: declare one with [[table]] and run `reseal check`",
+                rotation.keyset
+            ),
+        ));
+    }
+    for table in by_table(columns) {
+        engine.target(table).await?;
+    }
+    Ok(())
+}
+
+/// The rotation's key: made now or published before; stored, backed up, read back and tried.
+async fn secured_key(engine: &Engine, rotation: &mut rotations::Model) -> Result<i64, EngineError> {
+    if rotation.to_key_id.is_none() {
+        let key = engine.keyring.generate(&rotation.keyset, KeyState::PreActive).await?;
+        let key_id = key.key_id;
+        let txn = engine.ledger.begin().await?;
+        ledger_keys::insert(&txn, &engine.worker, &rotation.keyset, key).await?;
+        plan::name_key_if_held(&txn, rotation, key_id).await?;
+        txn.commit().await?;
+        rotation.to_key_id = Some(key_id);
+    }
+    let key_id = rotation.to_key_id.unwrap_or_default();
+    engine.keyring.secure(&rotation.keyset, key_id).await?;
+    let stored = ledger_keys::of_keyset(engine.ledger.db(), &rotation.keyset).await?;
+    if stored.iter().any(|k| k.key_id == key_id && k.encryptions > ENCRYPTIONS_MAX) {
+        return Err(EngineError::refused(
+            "key_worn_out",
+            format!("key {key_id} has encrypted too much already: rotate to a new one"),
+        ));
+    }
+    Ok(key_id)
+}
+
+async fn pin_tables(engine: &Engine, rotation: &rotations::Model) -> Result<(), EngineError> {
+    let columns = catalog::registered(engine.ledger.db()).await?;
+    let of_keyset = columns.into_iter().filter(|c| c.keyset == rotation.keyset).collect();
+    let planned = plan::tables(engine.ledger.db(), rotation.id).await?;
+    for table in by_table(of_keyset) {
+        let first = &table[0];
+        let pinned = |t: &planned_tables::Model| {
+            (&t.source, &t.schema_name, &t.table_name) == (&first.source, &first.schema_name, &first.table_name)
+        };
+        if planned.iter().any(pinned) {
+            continue;
+        }
+        let target = engine.target(table.clone()).await?;
+        let max_key = target.source.max_key(&target.shape).await?;
+        plan::pin_table(engine.ledger.db(), rotation.id, &table, max_key).await?;
+    }
+    Ok(())
+}
+
+/// Cuts one table from where its planning stands. Workers begin with the first stretch.
+async fn cut(
+    engine: &Engine,
+    rotation: &mut rotations::Model,
+    mut table: planned_tables::Model,
+) -> Result<(), EngineError> {
+    let target = engine.planned_target(&table).await?;
+    let Some(max_key) = table.max_key.clone() else { return Ok(()) };
+    loop {
+        let range = Range { after: table.planned_up_to.clone(), up_to: Some(max_key.clone()) };
+        let bounds = target.source.bounds(&target.shape, &range, rotation.batch_rows.into(), STRETCH).await?;
+        let last = (bounds.len() as i64) < STRETCH
+            || bounds.last().is_none_or(|b| reaches(&target.shape, &b.up_to_key, &max_key));
+        let txn = engine.ledger.begin().await?;
+        plan::add_batches_if_held(&txn, rotation, &table, &bounds, last).await?;
+        txn.commit().await?;
+        if rotation.state == RotationState::Planning && !bounds.is_empty() {
+            advance(engine, rotation, RotationEvent::Reencrypt).await?;
+        }
+        if last {
+            return Ok(());
+        }
+        table.planned_up_to = bounds.last().map(|b| b.up_to_key.clone());
+    }
+}
+
+/// True when `key` is the largest planned key. A row that vanished meanwhile ends the walk by giving
+/// fewer bounds, so equality is enough.
+fn reaches(shape: &Shape, key: &str, max_key: &str) -> bool {
+    match shape.key_type {
+        KeyType::Integer => key.parse::<i64>().ok() >= max_key.parse::<i64>().ok(),
+        KeyType::Uuid | KeyType::UuidBytes => key == max_key,
+    }
+}

@@ -1,0 +1,138 @@
+//! Prove: sweep, fence, sweep to zero, census under the fence; then the keys are suspended.
+
+use crate::{
+    census::{Inquiry, fence_of, ignored},
+    engine::{Engine, Stop},
+    error::EngineError,
+    source::FenceState,
+    step::{self, Stepped},
+    sweep,
+};
+use reseal_entities::{
+    ledger::{catalog, keys as ledger_keys, now_ms, plan, prove},
+    rotations,
+    state::RotationState,
+};
+
+/// Does a rotation's proving, if it is due.
+pub async fn prove(engine: &Engine, rotation_id: i64, stop: Stop<'_>) -> Result<Stepped, EngineError> {
+    step::hold(engine, rotation_id, &[RotationState::Proving], stop, |rotation| work(engine, rotation)).await
+}
+
+async fn work(engine: &Engine, rotation: rotations::Model) -> Result<Stepped, EngineError> {
+    if unplanned(engine, &rotation).await? {
+        let txn = engine.ledger.begin().await?;
+        plan::reopen_if_held(&txn, &engine.worker, &rotation).await?;
+        txn.commit().await?;
+        return Ok(Stepped::Done);
+    }
+    let tables = plan::tables(engine.ledger.db(), rotation.id).await?;
+    for table in &tables {
+        sweep::table(engine, &rotation, table).await?;
+    }
+    if let Some(waits) = writers_have_time(engine, &rotation).await? {
+        return Ok(waits);
+    }
+    let keys = ledger_keys::all(engine.ledger.db()).await?;
+    for table in &tables {
+        let target = engine.planned_target(table).await?;
+        for column in &target.columns {
+            target.source.fence(&target.shape, &fence_of(column, &keys)).await?;
+        }
+    }
+    let mut quarantined = 0;
+    for table in &tables {
+        quarantined += sweep::table(engine, &rotation, table).await?.quarantined;
+    }
+    if quarantined > 0 {
+        return Err(EngineError::refused(
+            "rows_quarantined",
+            format!("{quarantined} rows could not be re-encrypted: see `reseal quarantine list`"),
+        ));
+    }
+    for table in &tables {
+        let target = engine.planned_target(table).await?;
+        for column in &target.columns {
+            target.source.seal(&target.shape, &fence_of(column, &keys)).await?;
+        }
+    }
+    record(engine, &rotation).await
+}
+
+/// A column of the keyset that was registered after the plan.
+async fn unplanned(engine: &Engine, rotation: &rotations::Model) -> Result<bool, EngineError> {
+    let planned: Vec<i64> =
+        plan::tables(engine.ledger.db(), rotation.id).await?.iter().flat_map(|t| t.columns()).map(|c| c.id).collect();
+    let registered = catalog::registered(engine.ledger.db()).await?;
+    Ok(registered.iter().any(|c| c.keyset == rotation.keyset && !planned.contains(&c.id)))
+}
+
+async fn writers_have_time(engine: &Engine, rotation: &rotations::Model) -> Result<Option<Stepped>, EngineError> {
+    let until = rotation.promoted_at.unwrap_or_default() + rotation.writer_ttl_ms;
+    let left = until - now_ms(engine.ledger.db()).await?;
+    Ok((left > 0).then(|| Stepped::Waits {
+        again_in_ms: left,
+        code: "writer_ttl",
+        detail: format!(
+            "applications may write with an old keyset for another {} s before the fence",
+            (left + 999) / 1000
+        ),
+    }))
+}
+
+/// Counts every registered column of every keyset, and every other one, and records the proof.
+async fn record(engine: &Engine, rotation: &rotations::Model) -> Result<Stepped, EngineError> {
+    let inquiry = Inquiry::new(engine, rotation).await?;
+    let (mut found, mut blocks) = (Vec::new(), Vec::new());
+    for (name, source) in engine.sources() {
+        let mut prover = source.prover().await?;
+        let answers = inquiry.count(name, &mut *prover, &mut blocks).await?;
+        inquiry.strays(engine, name, &mut *prover, &mut blocks).await?;
+        let left_out = ignored(engine, name);
+        let scope = if left_out.is_empty() {
+            "every bytes and text column of the source".to_owned()
+        } else {
+            format!("every bytes and text column of the source except {}", left_out.join(", "))
+        };
+        for (target, questions) in inquiry.tables.iter().filter(|(t, _)| t.columns[0].source == *name) {
+            for (column, question) in target.columns.iter().zip(questions) {
+                let fence = if column.keyset == rotation.keyset {
+                    prover.fence_state(&target.shape, &fence_of(column, &inquiry.keys)).await?
+                } else {
+                    FenceState { complete: true, detail: String::new(), fingerprint: String::new() }
+                };
+                if !fence.complete {
+                    blocks.push(format!("the fence of {} does not stand: {}", column.path(), fence.detail));
+                }
+                let answer = answers.iter().find(|(id, _)| *id == column.id).map(|(_, a)| *a).unwrap_or_default();
+                found.push(prove::Found {
+                    catalog_id: column.id,
+                    cells: answer.cells,
+                    nulls: answer.nulls,
+                    predicate: predicate(question),
+                    schema_fingerprint: target.shape.fingerprint.clone(),
+                    fence_fingerprint: fence.fingerprint,
+                    scope: scope.clone(),
+                });
+            }
+        }
+        prover.release().await?;
+    }
+    if !blocks.is_empty() {
+        return Err(EngineError::refused("proof_blocked", blocks.join("; ")));
+    }
+    let txn = engine.ledger.begin().await?;
+    prove::record_if_held(&txn, &engine.worker, rotation, &found).await?;
+    txn.commit().await?;
+    tracing::info!(rotation = rotation.id, columns = found.len(), "proved");
+    Ok(Stepped::Done)
+}
+
+fn predicate(question: &crate::source::Question) -> String {
+    let list = |headers: &[crate::source::Header]| headers.iter().map(hex::encode).collect::<Vec<_>>().join(", ");
+    format!(
+        "first five bytes in ({}); NULL or first five bytes in ({})",
+        list(&question.retired),
+        list(&question.known)
+    )
+}

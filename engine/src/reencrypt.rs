@@ -1,0 +1,238 @@
+//! One batch: claim, chunks, report.
+
+use crate::{
+    chunk::{Outcome, Page, Work},
+    chunk_size::ChunkSize,
+    engine::{Engine, Stop},
+    error::EngineError,
+    retry::backoff_ms,
+    source::{Range, SourceErrorKind},
+};
+use reseal_entities::ledger::{
+    LedgerError,
+    claim::{self, BARREN_CLAIMS_MAX, Claimed},
+    close, keys as ledger_keys, plan, quarantine,
+    report::{self, Delta, Hold},
+};
+use std::time::{Duration, Instant};
+
+/// Cursor and lease are written at most so often, and after a claim's first chunk: a batch that kills
+/// its workers is told from one whose workers are killed by its progress.
+const CHECKPOINT: Duration = Duration::from_secs(1);
+/// After so many failures a batch waits for a person.
+const ATTEMPTS_MAX: i32 = 8;
+const SLOTS: i64 = 16;
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was not ours to do: done, held by another, not due, paused.
+    NotOurs,
+    /// Every row of it was looked at.
+    Done,
+    /// Given back: drained, paused or to be tried again.
+    Released,
+    /// Somebody else has it now; nothing was reported.
+    Lost,
+    /// Two smaller ones took its place.
+    Split,
+    /// Given up for a person.
+    Failed,
+}
+
+enum End {
+    Finished(Delta),
+    Stopped,
+    Lost,
+}
+
+/// Does one batch, if it is due. Its failure is recorded in the ledger.
+pub async fn batch(engine: &Engine, batch_id: i64, stop: Stop<'_>) -> Result<Fate, EngineError> {
+    let Some(claimed) = claim::claim_if_due(engine.ledger.db(), batch_id, &engine.worker).await? else {
+        return Ok(Fate::NotOurs);
+    };
+    let db = engine.ledger.db();
+    let batch = &claimed.batch;
+    if batch.barren_claims > BARREN_CLAIMS_MAX
+        && let Some(fate) = split(engine, &claimed).await?
+    {
+        return Ok(fate);
+    }
+    match work(engine, &claimed, stop).await {
+        Ok(End::Finished(delta)) => {
+            let txn = engine.ledger.begin().await?;
+            if !report::report_if_held(&txn, batch, delta, slot(batch.id)).await? {
+                txn.rollback().await?;
+                return Ok(Fate::Lost);
+            }
+            txn.commit().await?;
+            close::close_if_nothing_is_open(&engine.ledger, &engine.worker, batch.rotation_id).await?;
+            Ok(Fate::Done)
+        }
+        Ok(End::Stopped) => {
+            report::release_if_held(db, batch, 0, None).await?;
+            Ok(Fate::Released)
+        }
+        Ok(End::Lost) | Err(EngineError::Ledger(LedgerError::LeaseLost)) => Ok(Fate::Lost),
+        Err(e) => give_back(engine, &claimed, &e).await,
+    }
+}
+
+async fn give_back(engine: &Engine, claimed: &Claimed, error: &EngineError) -> Result<Fate, EngineError> {
+    let (db, batch, detail) = (engine.ledger.db(), &claimed.batch, error.to_string());
+    if matches!(error, EngineError::Source(e) if e.is(SourceErrorKind::Fenced)) {
+        engine.keyring.forget(); // the keyset in memory is stale
+    }
+    tracing::warn!(batch = batch.id, code = error.code(), "a batch failed: {detail}");
+    if batch.attempts + 1 >= ATTEMPTS_MAX {
+        report::fail_if_held(db, batch, error.code(), &detail).await?;
+        return Ok(Fate::Failed);
+    }
+    let again_in_ms = backoff_ms(15_000, 900_000, batch.attempts + 1);
+    report::release_if_held(db, batch, again_in_ms, Some((error.code(), &detail))).await?;
+    Ok(Fate::Released)
+}
+
+/// Chunks through the batch. While one is written the next is read, so that neither waits.
+async fn work(engine: &Engine, claimed: &Claimed, stop: Stop<'_>) -> Result<End, EngineError> {
+    let batch = &claimed.batch;
+    let target = engine.planned_target(&claimed.table).await?;
+    let keyset = engine.keyring.keyset(&claimed.rotation.keyset, claimed.rotation.to_key_id).await?;
+    let work = Work::new(&target, keyset);
+    let mut size = ChunkSize::new(&engine.config.rotation.chunk_rows, claimed.table.rows_per_second);
+    let mut desk = Desk { engine, claimed, pending: Delta::default(), counted: batch.rows_counted, last: None };
+    let mut range =
+        Range { after: batch.cursor.clone().or_else(|| batch.after_key.clone()), up_to: Some(batch.up_to_key.clone()) };
+
+    let mut page = work.read(&range, size.rows()).await?;
+    while let Some(last) = page.rows.last() {
+        if stop() {
+            return Ok(End::Stopped);
+        }
+        let cursor = last.key.clone();
+        let looked_at = page.rows.len();
+        range.after = Some(cursor.clone());
+        let next = async {
+            if page.more {
+                work.read(&range, size.rows()).await.map_err(EngineError::from)
+            } else {
+                Ok(Page { rows: Vec::new(), more: false })
+            }
+        };
+        let (outcome, next) = tokio::join!(work.chunk(page.rows), next);
+        let outcome = outcome?;
+        if outcome.halved {
+            size.halve();
+        } else {
+            size.learn(outcome.reencrypted as usize, outcome.took);
+        }
+        match desk.note(&outcome, looked_at, &cursor, size.rate()).await? {
+            Hold::Held => {}
+            Hold::Paused => return Ok(End::Stopped),
+            Hold::Lost => return Ok(End::Lost),
+        }
+        page = next?;
+    }
+    desk.rows_at_end();
+    desk.count_encryptions().await?;
+    Ok(End::Finished(desk.pending))
+}
+
+/// What is done and not yet written down.
+struct Desk<'a> {
+    engine: &'a Engine,
+    claimed: &'a Claimed,
+    pending: Delta,
+    counted: i64,
+    last: Option<Instant>,
+}
+
+impl Desk<'_> {
+    /// Takes a chunk in. Quarantined rows are written before the cursor passes them.
+    async fn note(
+        &mut self,
+        outcome: &Outcome,
+        looked_at: usize,
+        cursor: &str,
+        rate: Option<f64>,
+    ) -> Result<Hold, EngineError> {
+        let (engine, batch) = (self.engine, &self.claimed.batch);
+        if !outcome.findings.is_empty() {
+            quarantine::found(
+                engine.ledger.db(),
+                batch.rotation_id,
+                batch.planned_table_id,
+                Some(batch.id),
+                &outcome.findings,
+            )
+            .await?;
+        }
+        engine.add_reencrypted(outcome.reencrypted);
+        let rows_done = (looked_at as i64).min(batch.rows - self.counted);
+        self.counted += rows_done;
+        self.pending.rows_done += rows_done;
+        self.pending.reencrypted += outcome.reencrypted;
+        self.pending.changed_underneath += outcome.changed_underneath;
+        if self.last.is_some_and(|at| at.elapsed() < CHECKPOINT) {
+            return Ok(Hold::Held);
+        }
+        let txn = engine.ledger.begin().await?;
+        let hold = report::checkpoint_if_held(&txn, batch, cursor, self.pending, slot(batch.id)).await?;
+        if hold == Hold::Lost {
+            txn.rollback().await?;
+            return Ok(hold);
+        }
+        if let Some(rate) = rate {
+            report::learn_rate(&txn, batch.planned_table_id, rate).await?;
+        }
+        txn.commit().await?;
+        self.count_encryptions().await?;
+        (self.pending, self.last) = (Delta::default(), Some(Instant::now()));
+        Ok(hold)
+    }
+
+    /// Rows that never turned up were current, NULL or gone: looked at all the same.
+    fn rows_at_end(&mut self) {
+        self.pending.rows_done += self.claimed.batch.rows - self.counted;
+        self.counted = self.claimed.batch.rows;
+    }
+
+    async fn count_encryptions(&self) -> Result<(), EngineError> {
+        let more = self.pending.reencrypted * self.claimed.table.columns().len() as i64;
+        if let (Some(key_id), 1..) = (self.claimed.rotation.to_key_id, more) {
+            ledger_keys::count_encryptions(self.engine.ledger.db(), key_id, more).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Puts two halves in the place of a batch whose owners die without progress. None: it has one row
+/// and cannot be split, so it is tried as it is, up to the point where a person must look.
+async fn split(engine: &Engine, claimed: &Claimed) -> Result<Option<Fate>, EngineError> {
+    let batch = &claimed.batch;
+    let target = engine.planned_target(&claimed.table).await?;
+    let range =
+        Range { after: batch.cursor.clone().or_else(|| batch.after_key.clone()), up_to: Some(batch.up_to_key.clone()) };
+    let half = (batch.rows - batch.rows_counted).max(2) / 2;
+    let middle = target.source.bounds(&target.shape, &range, half, 1).await?.into_iter().next();
+    let Some(middle) = middle.filter(|m| m.up_to_key != batch.up_to_key) else {
+        if batch.barren_claims > 2 * BARREN_CLAIMS_MAX {
+            let detail = "its workers died each time without progress, and it cannot be split further";
+            report::fail_if_held(engine.ledger.db(), batch, "kills_its_worker", detail).await?;
+            return Ok(Some(Fate::Failed));
+        }
+        return Ok(None);
+    };
+    let txn = engine.ledger.begin().await?;
+    if !report::split_if_held(&txn, batch, &plan::Bound { up_to_key: middle.up_to_key, rows: middle.rows }).await? {
+        txn.rollback().await?;
+        return Ok(Some(Fate::Lost));
+    }
+    // What the parent had counted stays counted; the children carry only the rest.
+    txn.commit().await?;
+    Ok(Some(Fate::Split))
+}
+
+fn slot(batch_id: i64) -> i32 {
+    (batch_id % SLOTS) as i32
+}

@@ -1,0 +1,168 @@
+//! The fence on PostgreSQL: a trigger while rows are swept, a validated constraint at the end.
+//!
+//! The trigger lets unrelated updates of rows that are not rotated yet through; a CHECK at that stage
+//! would refuse them, and print their values. `ENABLE ALWAYS` also catches replication sessions.
+
+use super::*;
+use sqlx::{Connection, PgConnection};
+
+/// The tests of a whole table's worth of rows may take a while; taking the lock may not.
+const SESSION_DDL: &str = "SET lock_timeout = '1s'; SET statement_timeout = 0; SET application_name = 'reseal fence'";
+
+fn function(shape: &Shape, fence: &Fence) -> (String, String) {
+    let c = quoted(&fence.column);
+    let body = format!(
+        "\nBEGIN\n  IF substring(NEW.{c} from 1 for 5) = ANY ({})\n     AND (TG_OP = 'INSERT' OR NEW.{c} IS DISTINCT FROM OLD.{c}) THEN\n    \
+         RAISE EXCEPTION '{}' USING ERRCODE = '{}', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME;\n  END IF;\n  RETURN NEW;\nEND\n",
+        literals(&fence.denied),
+        refusal(fence).replace('%', "%%"),
+        super::error::FENCED_SQLSTATE
+    );
+    (format!("{}.{}", quoted(&shape.schema), quoted(&fence_name(shape, &fence.column))), body)
+}
+
+pub(super) fn trigger_sql(shape: &Shape, fence: &Fence) -> Vec<String> {
+    let (table, name, (function, body)) =
+        (table_of(shape), quoted(&fence_name(shape, &fence.column)), function(shape, fence));
+    vec![
+        format!("CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $reseal${body}$reseal$"),
+        format!(
+            "CREATE OR REPLACE TRIGGER {name} BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {function}()"
+        ),
+        format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"),
+    ]
+}
+
+pub(super) fn constraint_sql(shape: &Shape, fence: &Fence) -> Vec<String> {
+    let (table, name, c) = (table_of(shape), quoted(&fence_name(shape, &fence.column)), quoted(&fence.column));
+    vec![
+        format!(
+            "ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}, ADD CONSTRAINT {name} \
+             CHECK ({c} IS NULL OR substring({c} from 1 for 5) <> ALL ({})) NOT VALID",
+            literals(&fence.denied)
+        ),
+        format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}"),
+    ]
+}
+
+async fn connect(ddl_url: &str) -> Result<PgConnection, SourceError> {
+    let mut connection = PgConnection::connect(ddl_url).await?;
+    sqlx::raw_sql(SESSION_DDL).execute(&mut connection).await?;
+    Ok(connection)
+}
+
+/// All of `statements` or none, tried again while a writer holds the table.
+async fn run(ddl_url: &str, statements: &[String]) -> Result<(), SourceError> {
+    let mut connection = connect(ddl_url).await?;
+    let attempt = async |connection: &mut PgConnection| -> Result<(), SourceError> {
+        let mut txn = connection.begin().await?;
+        for sql in statements {
+            sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(&mut *txn).await?;
+        }
+        Ok(txn.commit().await?)
+    };
+    for pause in crate::retry::pauses(12) {
+        match attempt(&mut connection).await {
+            Err(e) if e.is(SourceErrorKind::Transient) => tokio::time::sleep(pause).await,
+            done => return done,
+        }
+    }
+    attempt(&mut connection).await
+}
+
+pub(super) async fn put_up(ddl_url: &str, shape: &Shape, fence: &Fence) -> Result<(), SourceError> {
+    run(ddl_url, &trigger_sql(shape, fence)).await
+}
+
+/// The constraint is added and validated in two transactions: validating under the first one's lock
+/// would stop every writer for as long as the table is long.
+pub(super) async fn seal(ddl_url: &str, shape: &Shape, fence: &Fence) -> Result<(), SourceError> {
+    for statement in constraint_sql(shape, fence) {
+        run(ddl_url, &[statement]).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn take_down(ddl_url: &str, shape: &Shape, column: &str) -> Result<(), SourceError> {
+    let (table, name) = (table_of(shape), quoted(&fence_name(shape, column)));
+    let function = format!("{}.{name}", quoted(&shape.schema));
+    let statements = [
+        format!("ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}"),
+        format!("DROP TRIGGER IF EXISTS {name} ON {table}"),
+        format!("DROP FUNCTION IF EXISTS {function}()"),
+    ];
+    run(ddl_url, &statements).await
+}
+
+const STATE: &str = "
+    SELECT t.tgenabled::text, p.prosrc, pg_get_triggerdef(t.oid),
+           k.convalidated, pg_get_constraintdef(k.oid)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = $3 AND NOT t.tgisinternal
+    LEFT JOIN pg_proc p ON p.oid = t.tgfoid
+    LEFT JOIN pg_constraint k ON k.conrelid = c.oid AND k.conname = $3 AND k.contype = 'c'
+    WHERE n.nspname = $1 AND c.relname = $2";
+
+pub(super) async fn state(
+    connection: &mut PgConnection,
+    shape: &Shape,
+    fence: &Fence,
+) -> Result<FenceState, SourceError> {
+    let name = fence_name(shape, &fence.column);
+    let row = sqlx::query(STATE)
+        .persistent(false)
+        .bind(&shape.schema)
+        .bind(&shape.table)
+        .bind(&name)
+        .fetch_optional(connection)
+        .await?;
+    let Some(row) = row else {
+        return Err(SourceError::refused("table_missing", format!("`{}` is gone", table_of(shape))));
+    };
+    let (enabled, source, trigger): (Option<String>, Option<String>, Option<String>) =
+        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let (validated, constraint): (Option<bool>, Option<String>) = (row.try_get(3)?, row.try_get(4)?);
+    let (_, body) = function(shape, fence);
+    let covers = |text: &str| fence.denied.iter().all(|h| text.contains(&hex::encode(h)));
+    let detail = match (&enabled, &source) {
+        (None, _) => "there is no trigger",
+        (Some(enabled), _) if enabled != "A" => "the trigger is switched off, or not ENABLE ALWAYS",
+        (_, Some(source)) if *source != body => "the trigger is another one",
+        _ if validated != Some(true) => "the constraint is missing or not validated",
+        _ if !constraint.as_deref().is_some_and(covers) => "the constraint is another one",
+        _ => "",
+    };
+    let parts = [enabled, source, trigger, validated.map(|v| v.to_string()), constraint].map(Option::unwrap_or_default);
+    Ok(FenceState {
+        complete: detail.is_empty(),
+        detail: detail.to_owned(),
+        fingerprint: fingerprint(parts.iter().map(String::as_str)),
+    })
+}
+
+/// What the everyday role and the fencing role lack.
+pub(super) async fn missing_rights(pool: &PgPool, ddl_url: &str, shape: &Shape) -> Result<Vec<String>, SourceError> {
+    let (table, mut missing) = (table_of(shape), Vec::new());
+    for right in ["SELECT", "UPDATE"] {
+        let has: bool = sqlx::query_scalar("SELECT has_table_privilege($1, $2)")
+            .persistent(false)
+            .bind(&table)
+            .bind(right)
+            .fetch_one(pool)
+            .await?;
+        if !has {
+            missing.push(format!("the source's role may not {right} {table}"));
+        }
+    }
+    let mut ddl = connect(ddl_url).await?;
+    let owns = "SELECT pg_has_role(c.relowner, 'USAGE'), has_schema_privilege(n.nspname, 'CREATE') \
+                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
+    let row = sqlx::query(owns).persistent(false).bind(&shape.schema).bind(&shape.table).fetch_one(&mut ddl).await?;
+    if !row.try_get::<bool, _>(0)? {
+        missing.push(format!("the fencing role does not own {table}: give its owner's URL as the source's ddl_url"));
+    }
+    if !row.try_get::<bool, _>(1)? {
+        missing.push(format!("the fencing role may not create functions in schema {}", shape.schema));
+    }
+    Ok(missing)
+}

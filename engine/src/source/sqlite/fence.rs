@@ -1,0 +1,69 @@
+//! The fence on SQLite: two triggers. A connection can switch triggers off, so the census is repeated
+//! in the clearing transaction.
+
+use super::*;
+use sqlx::SqliteConnection;
+
+const KINDS: [&str; 2] = ["insert", "update"];
+
+fn name(shape: &Shape, column: &str, kind: &str) -> String {
+    format!("{}_{kind}", fence_name(shape, column))
+}
+
+pub(super) fn trigger_sql(shape: &Shape, fence: &Fence) -> Vec<String> {
+    let c = quoted(&fence.column);
+    let denied = format!("{} IN ({})", first_bytes(&format!("NEW.{c}"), 5), literals(&fence.denied));
+    KINDS
+        .map(|kind| {
+            let changed = if kind == "update" { format!(" AND NEW.{c} IS NOT OLD.{c}") } else { String::new() };
+            format!(
+                "CREATE TRIGGER {} BEFORE {} ON {} FOR EACH ROW WHEN {denied}{changed} BEGIN SELECT RAISE(ABORT, '{}'); END",
+                quoted(&name(shape, &fence.column, kind)), kind.to_uppercase(), quoted(&shape.table), refusal(fence)
+            )
+        })
+        .to_vec()
+}
+
+/// All of `statements` or none.
+async fn run(pool: &SqlitePool, statements: &[String]) -> Result<(), SourceError> {
+    let mut txn = pool.begin_with("BEGIN IMMEDIATE").await?;
+    for sql in statements {
+        query(sql.clone()).execute(&mut *txn).await?;
+    }
+    Ok(txn.commit().await?)
+}
+
+fn drops(shape: &Shape, column: &str) -> Vec<String> {
+    KINDS.map(|kind| format!("DROP TRIGGER IF EXISTS main.{}", quoted(&name(shape, column, kind)))).to_vec()
+}
+
+pub(super) async fn put_up(pool: &SqlitePool, shape: &Shape, fence: &Fence) -> Result<(), SourceError> {
+    run(pool, &[drops(shape, &fence.column), trigger_sql(shape, fence)].concat()).await
+}
+
+pub(super) async fn take_down(pool: &SqlitePool, shape: &Shape, column: &str) -> Result<(), SourceError> {
+    run(pool, &drops(shape, column)).await
+}
+
+pub(super) async fn state(
+    connection: &mut SqliteConnection,
+    shape: &Shape,
+    fence: &Fence,
+) -> Result<FenceState, SourceError> {
+    let mut standing = Vec::new();
+    for kind in KINDS {
+        let sql = "SELECT sql FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ? AND name = ?";
+        let found = sqlx::query_scalar::<_, String>(sql).bind(&shape.table).bind(name(shape, &fence.column, kind));
+        standing.push(found.fetch_optional(&mut *connection).await?.unwrap_or_default());
+    }
+    let detail = match standing.iter().zip(trigger_sql(shape, fence)).find(|(is, ought)| *is != ought) {
+        None => "",
+        Some((is, _)) if is.is_empty() => "there is no trigger",
+        Some(_) => "the trigger is another one",
+    };
+    Ok(FenceState {
+        complete: detail.is_empty(),
+        detail: detail.to_owned(),
+        fingerprint: fingerprint(standing.iter().map(String::as_str)),
+    })
+}

@@ -1,0 +1,108 @@
+//! Counting on SQLite.
+
+use super::*;
+use reseal_keyring::{KeyId, cell};
+use sqlx::{Connection, SqliteConnection};
+
+/// One session. A held one is inside an IMMEDIATE transaction; dropping it ends both.
+pub(super) struct Session {
+    connection: SqliteConnection,
+}
+
+impl Session {
+    pub(super) async fn open(pool: &SqlitePool) -> Result<Self, SourceError> {
+        Ok(Self { connection: pool.acquire().await?.detach() })
+    }
+
+    pub(super) async fn holding(pool: &SqlitePool) -> Result<Self, SourceError> {
+        let mut session = Self::open(pool).await?;
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut session.connection).await?;
+        Ok(session)
+    }
+}
+
+#[async_trait]
+impl Prover for Session {
+    async fn count(&mut self, shape: &Shape, questions: &[Question]) -> Result<Vec<Answer>, SourceError> {
+        let term = |q: &Question| {
+            let c = quoted(&q.column);
+            let header = first_bytes(&c, 5);
+            let explained = literals(&[q.retired.clone(), q.known.clone()].concat());
+            format!(
+                "count({c}), count(*) - count({c}), count(*) FILTER (WHERE {header} IN ({})), \
+                 count(*) FILTER (WHERE {c} IS NOT NULL AND {header} NOT IN ({explained}))",
+                literals(&q.retired)
+            )
+        };
+        let sql =
+            format!("SELECT {} FROM {}", questions.iter().map(term).collect::<Vec<_>>().join(", "), table_of(shape));
+        let row = query(sql).fetch_one(&mut self.connection).await?;
+        let answer = |i: usize| {
+            Ok(Answer {
+                cells: row.try_get(4 * i)?,
+                nulls: row.try_get(4 * i + 1)?,
+                under_retired: row.try_get(4 * i + 2)?,
+                unaccounted: row.try_get(4 * i + 3)?,
+            })
+        };
+        (0..questions.len()).map(answer).collect()
+    }
+
+    async fn fence_state(&mut self, shape: &Shape, fence: &Fence) -> Result<FenceState, SourceError> {
+        fence::state(&mut self.connection, shape, fence).await
+    }
+
+    async fn fingerprint(&mut self, shape: &Shape) -> Result<String, SourceError> {
+        shape::fingerprint_now(&mut self.connection, shape).await
+    }
+
+    async fn strays(
+        &mut self,
+        registered: &[String],
+        ignored: &[String],
+        headers: &[Header],
+    ) -> Result<Vec<Stray>, SourceError> {
+        // Columns have affinities, not types, here: whatever is not a number may hold a cell.
+        let columns = "SELECT t.name, c.name FROM main.sqlite_schema t, pragma_table_xinfo(t.name) c \
+                       WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%' AND upper(c.type) NOT LIKE '%INT%' ORDER BY 1, 2";
+        let mut found = Vec::new();
+        for row in sqlx::query(columns).fetch_all(&mut self.connection).await? {
+            let (table, column): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            let path = format!("main.{table}.{column}");
+            if table.starts_with(OWN_TABLES)
+                || registered.contains(&path)
+                || ignored.contains(&path)
+                || ignored.contains(&format!("{table}.{column}"))
+            {
+                continue;
+            }
+            let c = quoted(&column);
+            let texts: Vec<String> = headers
+                .iter()
+                .filter_map(|h| key_id_of(h))
+                .flat_map(|id| cell::base64_prefixes(KeyId(id)))
+                .map(|prefix| format!("'{prefix}'"))
+                .collect();
+            let sql = format!(
+                "SELECT count(*) FROM {} WHERE {} IN ({}) OR substr({c}, 1, 7) IN ({text}) OR substr({c}, 2, 7) IN ({text})",
+                quoted(&table),
+                first_bytes(&c, 5),
+                literals(headers),
+                text = texts.join(", ")
+            );
+            let cells: i64 = query(sql).fetch_one(&mut self.connection).await?.try_get(0)?;
+            if cells > 0 {
+                found.push(Stray { path, cells });
+            }
+        }
+        Ok(found)
+    }
+
+    async fn still_there(&mut self) -> Result<(), SourceError> {
+        Ok(query("SELECT 1".to_owned()).execute(&mut self.connection).await.map(|_| ())?)
+    }
+
+    async fn release(self: Box<Self>) -> Result<(), SourceError> {
+        Ok(self.connection.close().await?)
+    }
+}

@@ -1,0 +1,92 @@
+//! Holding a rotation's step while it is worked on, and leaving it.
+
+use crate::{
+    engine::{Engine, Stop},
+    error::EngineError,
+    retry::backoff_ms,
+};
+use reseal_entities::{
+    ledger::{LedgerError, steps},
+    rotations,
+    state::RotationState,
+};
+use std::time::Duration;
+
+/// How a step ended that did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stepped {
+    /// It was not ours to do: done, held by another, not due, paused.
+    NotOurs,
+    /// The rotation moved on, or this step of it is done.
+    Done,
+    /// Nothing to be done before then; the text says what is waited for.
+    Waits {
+        /// From now.
+        again_in_ms: i64,
+        /// Stable.
+        code: &'static str,
+        /// For people.
+        detail: String,
+    },
+}
+
+const RENEW: Duration = Duration::from_secs(5);
+const LOOK_FOR_STOP: Duration = Duration::from_millis(250);
+
+/// Claims a rotation's step, runs `work` while renewing the lease, and writes down how it ended.
+/// `work` may be dropped at any await: everything in it is written so that it can be done again.
+pub(crate) async fn hold<F>(
+    engine: &Engine,
+    rotation_id: i64,
+    states: &[RotationState],
+    stop: Stop<'_>,
+    work: impl FnOnce(rotations::Model) -> F,
+) -> Result<Stepped, EngineError>
+where
+    F: Future<Output = Result<Stepped, EngineError>>,
+{
+    let db = engine.ledger.db();
+    let Some(rotation) = steps::claim_if_due(db, rotation_id, &engine.worker, states).await? else {
+        return Ok(Stepped::NotOurs);
+    };
+    let (epoch, failures) = (rotation.step_epoch, rotation.step_failures);
+    let result = tokio::select! {
+        done = work(rotation) => done,
+        lost = keep(engine, rotation_id, epoch) => Err(lost),
+        () = stopped(stop) => Ok(Stepped::Done),
+    };
+    let left = match &result {
+        Ok(Stepped::NotOurs | Stepped::Done) => steps::Left { again_in_ms: 0, code: None, detail: None, failed: false },
+        Ok(Stepped::Waits { again_in_ms, code, detail }) => steps::Left {
+            again_in_ms: *again_in_ms,
+            code: Some((*code).to_owned()),
+            detail: Some(detail.clone()),
+            failed: false,
+        },
+        Err(EngineError::Ledger(LedgerError::LeaseLost)) => return Ok(Stepped::NotOurs),
+        Err(e) => {
+            tracing::warn!(rotation = rotation_id, code = e.code(), "a step failed: {e}");
+            let again_in_ms = backoff_ms(2_000, 30_000, failures + 1);
+            steps::Left { again_in_ms, code: Some(e.code().to_owned()), detail: Some(e.to_string()), failed: true }
+        }
+    };
+    steps::leave_if_held(db, rotation_id, epoch, left).await?;
+    result
+}
+
+/// Renews the lease until it is lost.
+async fn keep(engine: &Engine, rotation_id: i64, epoch: i64) -> EngineError {
+    loop {
+        tokio::time::sleep(RENEW).await;
+        // A ledger that does not answer for a moment is not yet a lost lease: the epoch decides.
+        if let Ok(false) = steps::renew_if_held(engine.ledger.db(), rotation_id, epoch).await {
+            return LedgerError::LeaseLost.into();
+        }
+    }
+}
+
+async fn stopped(stop: Stop<'_>) {
+    while !stop() {
+        tokio::time::sleep(LOOK_FOR_STOP).await;
+    }
+}

@@ -1,0 +1,80 @@
+//! Sweep: every row of a table that is not under the active key, by predicate, not by plan: what grew
+//! meanwhile, what stale writers left, what changed too often under a batch.
+
+use crate::{
+    chunk::Work,
+    chunk_size::ChunkSize,
+    engine::{Engine, Target},
+    error::EngineError,
+    source::Range,
+};
+use reseal_entities::{
+    ledger::{
+        keys as ledger_keys, quarantine,
+        report::{self, Delta},
+    },
+    planned_tables, rotations,
+};
+use std::sync::Arc;
+
+/// What passes over one table left behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Swept {
+    pub reencrypted: i64,
+    pub quarantined: i64,
+}
+
+/// Passes over a table until one changes nothing. What is left then is quarantined: the sweep does
+/// not spin on it.
+pub(crate) async fn table(
+    engine: &Engine,
+    rotation: &rotations::Model,
+    table: &planned_tables::Model,
+) -> Result<Swept, EngineError> {
+    let target = engine.planned_target(table).await?;
+    let mut swept = Swept::default();
+    loop {
+        let pass = pass(engine, rotation, table, &target).await?;
+        swept.reencrypted += pass.reencrypted;
+        swept.quarantined = pass.quarantined;
+        if pass.reencrypted == 0 {
+            // Rows that were asked to be looked at again and are not bad any more.
+            quarantine::settle_table(engine.ledger.db(), table.id).await?;
+            return Ok(swept);
+        }
+    }
+}
+
+async fn pass(
+    engine: &Engine,
+    rotation: &rotations::Model,
+    table: &planned_tables::Model,
+    target: &Target,
+) -> Result<Swept, EngineError> {
+    let db = engine.ledger.db();
+    let keyset = engine.keyring.keyset(&rotation.keyset, rotation.to_key_id).await?;
+    let work = Work::new(target, Arc::clone(&keyset));
+    let mut size = ChunkSize::new(&engine.config.rotation.chunk_rows, table.rows_per_second);
+    let (mut swept, mut range) = (Swept::default(), Range::default());
+    loop {
+        let page = work.read(&range, size.rows()).await?;
+        let Some(last) = page.rows.last() else { return Ok(swept) };
+        range.after = Some(last.key.clone());
+        let outcome = work.chunk(page.rows).await?;
+        if !outcome.findings.is_empty() {
+            quarantine::found(db, rotation.id, table.id, None, &outcome.findings).await?;
+        }
+        size.learn(outcome.reencrypted as usize, outcome.took);
+        engine.add_reencrypted(outcome.reencrypted);
+        swept.reencrypted += outcome.reencrypted;
+        swept.quarantined += outcome.findings.len() as i64;
+        let delta =
+            Delta { rows_done: 0, reencrypted: outcome.reencrypted, changed_underneath: outcome.changed_underneath };
+        report::add_progress(db, table.id, 0, delta).await?;
+        ledger_keys::count_encryptions(db, keyset.active().0.into(), outcome.reencrypted * target.columns.len() as i64)
+            .await?;
+        if !page.more {
+            return Ok(swept);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The layout of a cell: `01 ‖ key id u32 BE ‖ iv 12 ‖ ciphertext ‖ tag 16`
+//!
+//! These are Tink's AEAD bytes with the `TINK` output prefix.
+
+use std::collections::BTreeSet;
+
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
+
+use crate::{KeyId, KeyState};
+
+/// Bytes of the header: version and key id
+pub const HEADER_LEN: usize = 5;
+/// Bytes before the ciphertext: header and iv
+pub const PREFIX_LEN: usize = HEADER_LEN + IV_LEN;
+/// Bytes that a cell is longer than its plaintext
+pub const OVERHEAD: usize = PREFIX_LEN + TAG_LEN;
+
+pub(crate) const IV_LEN: usize = 12;
+pub(crate) const TAG_LEN: usize = 16;
+
+const VERSION: u8 = 1;
+
+/// The bytes with which every cell of this key begins
+#[must_use]
+pub fn header(key_id: KeyId) -> [u8; HEADER_LEN] {
+    let [a, b, c, d] = key_id.0.to_be_bytes();
+    [VERSION, a, b, c, d]
+}
+
+/// A cell taken apart; nothing in it is authenticated yet
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cell<'a> {
+    /// The key that the header names
+    pub key_id: KeyId,
+    /// The nonce
+    pub iv: &'a [u8; IV_LEN],
+    /// Ciphertext and tag, at least 16 bytes
+    pub body: &'a [u8],
+}
+
+/// Refuses whatever is not laid out as a cell; never guesses
+///
+/// A success says nothing of the key: bytes that merely begin with `01` parse.
+///
+/// # Errors
+///
+/// `cell_empty`, `cell_wrong_version` and `cell_truncated`, looked for in this
+/// order: short plaintext is called a wrong version, not a truncated cell.
+pub fn parse(bytes: &[u8]) -> Result<Cell<'_>, CellError> {
+    match bytes.first() {
+        None => return Err(CellError::Empty),
+        Some(&VERSION) => {}
+        Some(_) => return Err(CellError::WrongVersion),
+    }
+    let truncated = CellError::Truncated { length: bytes.len() };
+    if bytes.len() < OVERHEAD {
+        return Err(truncated);
+    }
+    let (id, rest) = bytes[1..].split_first_chunk().ok_or(truncated.clone())?;
+    let (iv, body) = rest.split_first_chunk().ok_or(truncated)?;
+    Ok(Cell { key_id: KeyId(u32::from_be_bytes(*id)), iv, body })
+}
+
+/// All 7-character strings with which base64 of this key's cells can begin
+///
+/// Exact: 5 bytes are 6 characters and two thirds of a seventh, which the iv
+/// completes in 4 ways. Both alphabets are covered, so there are 4 to 8
+/// strings, sorted. The comparison must be case-sensitive.
+#[must_use]
+pub fn base64_prefixes(key_id: KeyId) -> Vec<String> {
+    let mut bytes = [0; HEADER_LEN + 1];
+    bytes[..HEADER_LEN].copy_from_slice(&header(key_id));
+    let mut prefixes = BTreeSet::new();
+    for iv_bits in 0..4 {
+        bytes[HEADER_LEN] = iv_bits << 6;
+        for mut text in [STANDARD_NO_PAD.encode(bytes), URL_SAFE_NO_PAD.encode(bytes)] {
+            text.truncate(7);
+            prefixes.insert(text);
+        }
+    }
+    prefixes.into_iter().collect()
+}
+
+/// Why a cell was refused
+///
+/// No message holds a cell's bytes, with one exception: the key id that its
+/// header names, without which nobody could look for the missing key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CellError {
+    /// No bytes at all
+    #[error("the cell is empty: NULL is the only way to hold no value")]
+    Empty,
+    /// Begins like a cell and is shorter than any
+    #[error("the cell is truncated: {length} bytes, a cell has at least {OVERHEAD}")]
+    Truncated {
+        /// Bytes found
+        length: usize,
+    },
+    /// The first byte is not `01`: plaintext, or another format
+    #[error("not a cell: the first byte is not 01, look for plaintext or another format")]
+    WrongVersion,
+    /// The header names a key that the keyset does not hold
+    #[error("key {key_id} is not in the keyset: reload it, or look for a lost key")]
+    UnknownKey {
+        /// The id in the header
+        key_id: KeyId,
+    },
+    /// The key is known and its state forbids the use
+    #[error("key {key_id} is {state}: it is refused for this use")]
+    KeyNotUsable {
+        /// The key
+        key_id: KeyId,
+        /// Its state
+        state: KeyState,
+    },
+    /// The key is known and its tag does not verify: truncated, altered, moved
+    /// from another row, or written under other associated data
+    #[error(
+        "the cell does not authenticate under key {key_id}: its bytes or its associated data differ from what was encrypted"
+    )]
+    NotAuthentic {
+        /// The key in the header
+        key_id: KeyId,
+    },
+    /// The re-encrypted cell did not decrypt to the same plaintext
+    #[error(
+        "the cell re-encrypted under key {key_id} did not decrypt to the same value: the old cell was kept, check this machine's memory"
+    )]
+    NotRoundTrip {
+        /// The key that re-encrypted
+        key_id: KeyId,
+    },
+}
+
+impl CellError {
+    /// Stable: what the ledger, the API and alerts group by
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "cell_empty",
+            Self::Truncated { .. } => "cell_truncated",
+            Self::WrongVersion => "cell_wrong_version",
+            Self::UnknownKey { .. } => "unknown_key",
+            Self::KeyNotUsable { .. } => "key_not_usable",
+            Self::NotAuthentic { .. } => "not_authentic",
+            Self::NotRoundTrip { .. } => "not_round_trip",
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Why a Tink keyset cannot be imported
+
+use crate::KeyId;
+
+/// Names the key and what is not supported; never shows key bytes
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TinkError {
+    /// Shows the place only: the parser's own words can quote a key
+    #[error("not a tink keyset in JSON: line {line}, column {column}")]
+    Json {
+        /// From 1
+        line: usize,
+        /// From 1
+        column: usize,
+    },
+    /// Wrapped by one of Tink's own KMS clients
+    #[error("the keyset is encrypted: write it in the clear with tink first, on a machine you trust")]
+    Encrypted,
+    /// Nothing to import
+    #[error("the keyset has no keys")]
+    NoKeys,
+    /// No `primaryKeyId`
+    #[error("the keyset has no primary key: promote one with tink first")]
+    MissingPrimary,
+    /// `primaryKeyId` names none of the keys
+    #[error("the primary key {0} is not in the keyset")]
+    UnknownPrimary(KeyId),
+    /// A key without id, or with id 0
+    #[error("a key has no id, or id 0: cells could not name it")]
+    ZeroKeyId,
+    /// Two keys with one id
+    #[error("key id {0} is there twice: tink would try both, cells here name one")]
+    DuplicateKeyId(KeyId),
+    /// Another primitive
+    #[error("key {key_id} is of type {name}: only AesGcmKey with 256 bits is supported")]
+    Type {
+        /// The key
+        key_id: KeyId,
+        /// Its type, without Tink's package when that is usual
+        name: String,
+    },
+    /// Not a symmetric key in the clear
+    #[error("key {key_id} (AesGcmKey) has material type {found}: only SYMMETRIC is supported")]
+    Material {
+        /// The key
+        key_id: KeyId,
+        /// What it says
+        found: String,
+    },
+    /// Cells without a key id, or with another prefix
+    #[error("key {key_id} (AesGcmKey) has output prefix {found}: only TINK is supported")]
+    Prefix {
+        /// The key
+        key_id: KeyId,
+        /// What it says
+        found: String,
+    },
+    /// Disabled or destroyed
+    #[error("key {key_id} (AesGcmKey) is {found}: enable it, or remove it from the keyset first")]
+    Status {
+        /// The key
+        key_id: KeyId,
+        /// What it says
+        found: String,
+    },
+    /// Not base64, or not a version 0 AesGcmKey message
+    #[error("key {key_id} (AesGcmKey) has a value that is no AesGcmKey of version 0")]
+    Value {
+        /// The key
+        key_id: KeyId,
+    },
+    /// AES-128, or a length that AES does not have
+    #[error("key {key_id} (AesGcmKey) has {bits} bits: only 256 are supported")]
+    KeyLength {
+        /// The key
+        key_id: KeyId,
+        /// Bits found
+        bits: usize,
+    },
+}
+
+impl TinkError {
+    /// Stable: what the CLI and the API group by
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Json { .. } => "tink_json",
+            Self::Encrypted => "tink_encrypted",
+            Self::NoKeys => "tink_no_keys",
+            Self::MissingPrimary => "tink_missing_primary",
+            Self::UnknownPrimary(_) => "tink_unknown_primary",
+            Self::ZeroKeyId => "tink_zero_key_id",
+            Self::DuplicateKeyId(_) => "tink_duplicate_key_id",
+            Self::Type { .. } => "tink_type",
+            Self::Material { .. } => "tink_material",
+            Self::Prefix { .. } => "tink_prefix",
+            Self::Status { .. } => "tink_status",
+            Self::Value { .. } => "tink_value",
+            Self::KeyLength { .. } => "tink_key_length",
+        }
+    }
+}
