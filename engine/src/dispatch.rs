@@ -124,6 +124,7 @@ async fn ring_rotations(engine: &Engine, bell: &dyn Doorbell) -> Result<usize, E
             rings += 1;
         } else {
             dispatch::note_rotation_ring(db, rotation.id, 0).await?;
+            break; // a queue that is away would make each further ring wait, too
         }
     }
     Ok(rings)

@@ -6,6 +6,7 @@
 
 mod crew;
 mod drain;
+mod engine;
 mod jobs;
 mod loops;
 mod presence;
@@ -14,7 +15,8 @@ mod pulse;
 mod run;
 
 pub use drain::Drain;
+pub use engine::EngineSteps;
 pub use jobs::Steps;
-pub use presence::{Presence, State, WorkerName};
+pub use presence::{Jobs, Presence, State, WorkerName};
 pub use process::protect_keys;
 pub use run::{RunOptions, Summary, WorkerError, run};
