@@ -1,4 +1,6 @@
 //! Cutting, reading and swapping on PostgreSQL.
+//!
+//! A key's text is always selected `AS reseal_k`: under its own name, `ORDER BY` would sort by the text.
 
 use super::*;
 use reseal_keyring::cell::PREFIX_LEN;
@@ -43,7 +45,7 @@ async fn rest(pool: &PgPool, shape: &Shape, range: &Range) -> Result<Option<Boun
     let (key, (in_range, binds)) = (quoted(&shape.key), in_range(shape, range, 1));
     let table = table_of(shape);
     let sql = format!(
-        "SELECT (SELECT {key}::text FROM {table} WHERE {in_range} ORDER BY {key} DESC LIMIT 1), \
+        "SELECT (SELECT {key}::text AS reseal_k FROM {table} WHERE {in_range} ORDER BY {key} DESC LIMIT 1), \
          (SELECT count(*) FROM {table} WHERE {in_range})"
     );
     let mut count = query(sql);
@@ -83,7 +85,7 @@ pub(super) async fn read(
         .join(" + ");
     // The running sum looks at lengths only, so a large value beyond the limit is never fetched.
     let sql = format!(
-        "SELECT {key}::text, {columns} FROM (
+        "SELECT {key}::text AS reseal_k, {columns} FROM (
             SELECT {key}, {columns}, sum({size}) OVER (ORDER BY {key} ROWS UNBOUNDED PRECEDING) - ({size}) AS reseal_before
             FROM (SELECT {key}, {columns} FROM {} WHERE {in_range} AND {} ORDER BY {key} LIMIT $1) page
          ) sized WHERE reseal_before < $2 ORDER BY sized.{key}",
@@ -104,7 +106,7 @@ pub(super) async fn read_again(
 ) -> Result<Vec<Row>, SourceError> {
     let (key, cast) = (quoted(&shape.key), key_cast(shape));
     let sql = format!(
-        "SELECT {key}::text, {} FROM {} WHERE {key} = ANY($1::text[]::{cast}[]) AND {} ORDER BY {key}",
+        "SELECT {key}::text AS reseal_k, {} FROM {} WHERE {key} = ANY($1::text[]::{cast}[]) AND {} ORDER BY {key}",
         columns(shape),
         table_of(shape),
         stale(shape, active)

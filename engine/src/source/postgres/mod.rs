@@ -98,7 +98,7 @@ impl Source for Postgres {
 
     async fn max_key(&self, shape: &Shape) -> Result<Option<String>, SourceError> {
         let key = quoted(&shape.key);
-        let sql = format!("SELECT {key}::text FROM {} ORDER BY {key} DESC LIMIT 1", table_of(shape));
+        let sql = format!("SELECT {key}::text AS reseal_k FROM {} ORDER BY {key} DESC LIMIT 1", table_of(shape));
         Ok(query(sql).fetch_optional(&self.pool).await?.map(|row| row.try_get(0)).transpose()?)
     }
 
@@ -150,7 +150,7 @@ impl Source for Postgres {
     async fn sample(&self, shape: &Shape, column: &str, rows: u32) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
         let (key, c) = (quoted(&shape.key), quoted(column));
         let sql = format!(
-            "SELECT {key}::text, {c} FROM {} WHERE {c} IS NOT NULL ORDER BY {key} DESC LIMIT $1",
+            "SELECT {key}::text AS reseal_k, {c} FROM {} WHERE {c} IS NOT NULL ORDER BY {key} DESC LIMIT $1",
             table_of(shape)
         );
         let found = query(sql).bind(i64::from(rows)).fetch_all(&self.pool).await?;

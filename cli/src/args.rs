@@ -1,0 +1,91 @@
+//! What may stand on the command line. Never a secret.
+
+use crate::{commands, demo, help};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Rotates the encryption key under a live database.
+#[derive(Parser)]
+#[command(name = "reseal", version, help_template = help::TEMPLATE, after_help = help::EXIT_CODES)]
+#[command(max_term_width = 100, arg_required_else_help = true, subcommand_required = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Debug)]
+pub(crate) struct Global {
+    /// Configuration [default: $RESEAL_CONFIG, ./reseal.toml, the embedded default]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Print objects on stdout and nothing else; errors are objects on stderr
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What is logged to stderr, e.g. debug or reseal_engine=debug [default: warn; up, work: info]
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", hide_env_values = true, global = true)]
+    pub log: Option<String>,
+    /// How it is logged
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub log_format: LogFormat,
+    /// Log more: -v info, -vv debug
+    #[arg(short, long, action = ArgAction::Count, global = true, conflicts_with = "log")]
+    pub verbose: u8,
+    /// No progress, no notes, only errors in the log
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// In the order of the help.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Shows a whole rotation on sample data, in a folder that goes away
+    Demo(demo::Args),
+    /// Runs everything on this machine: makes KEK and ledger at the first start, then works
+    Up(commands::work::Args),
+    /// Runs a worker; as many as you like, on as many machines
+    Work(commands::work::Args),
+    /// Brings the ledger's schema up to date
+    Migrate(commands::migrate::Args),
+    /// Looks at configuration, KEK, queue, sources and a sample of every encrypted column
+    Check,
+    /// Makes, shows, imports, exports, clears and recovers keys
+    #[command(subcommand)]
+    Keys(commands::keys::Keys),
+    /// Rotates a keyset: new key, every value re-encrypted, proof, old key destroyed
+    Rotate(commands::rotate::Args),
+    /// Shows rotations, or one of them
+    Status(commands::status::Args),
+    /// Does failed batches and quarantined rows again
+    Retry(commands::retry::Args),
+    /// Stops a rotation's workers at the next chunk
+    Pause(commands::pause::Args),
+    /// Lets a paused rotation go on
+    Resume(commands::resume::Args),
+    /// Shows and resolves rows that could not be re-encrypted
+    #[command(subcommand)]
+    Quarantine(commands::quarantine::Quarantine),
+    /// Shows and removes the rules in the sources that refuse retired keys
+    #[command(subcommand)]
+    Fence(commands::fence::Fence),
+    /// Counts encrypted values by key, in every registered column
+    Census,
+    /// Shows and verifies who did what when
+    #[command(subcommand)]
+    Audit(commands::audit::Audit),
+}
+
+impl Command {
+    pub(crate) fn is_a_worker(&self) -> bool {
+        matches!(self, Self::Up(_) | Self::Work(_))
+    }
+}

@@ -1,0 +1,45 @@
+//! One command, one file. None of them decides anything: the laws are the ledger's.
+
+pub(crate) mod audit;
+pub(crate) mod census;
+pub(crate) mod check;
+pub(crate) mod fence;
+pub(crate) mod keys;
+pub(crate) mod migrate;
+pub(crate) mod pause;
+pub(crate) mod quarantine;
+pub(crate) mod resume;
+pub(crate) mod retry;
+pub(crate) mod rotate;
+pub(crate) mod status;
+pub(crate) mod up;
+pub(crate) mod work;
+
+use crate::{
+    args::Command,
+    context::Context,
+    demo,
+    failure::{Exit, Failure},
+};
+
+/// Runs a command to its end.
+pub(crate) async fn run(command: Command, context: Context) -> Result<Exit, Failure> {
+    let context = &context;
+    match command {
+        Command::Demo(args) => demo::run(args, context).await,
+        Command::Up(args) => up::run(args, context).await,
+        Command::Work(args) => work::run(args, context).await,
+        Command::Migrate(args) => migrate::run(args, context).await,
+        Command::Check => check::run(context).await,
+        Command::Keys(keys) => keys::run(keys, context).await,
+        Command::Rotate(args) => rotate::run(args, context).await,
+        Command::Status(args) => status::run(args, context).await,
+        Command::Retry(args) => retry::run(args, context).await,
+        Command::Pause(args) => pause::run(args, context).await,
+        Command::Resume(args) => resume::run(args, context).await,
+        Command::Quarantine(quarantine) => quarantine::run(quarantine, context).await,
+        Command::Fence(fence) => fence::run(fence, context).await,
+        Command::Census => census::run(context).await,
+        Command::Audit(audit) => audit::run(audit, context).await,
+    }
+}

@@ -1,0 +1,58 @@
+//! `reseal audit`: who did what when.
+
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    ground,
+    output::{Table, count, time},
+};
+use reseal_entities::{audit as rows, ledger::audit};
+use sea_orm::{EntityTrait, QueryOrder, QuerySelect};
+use serde_json::json;
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Audit {
+    /// Shows the newest entries, oldest first
+    List {
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u64,
+    },
+    /// Reads the whole chain and says whether it holds
+    Verify,
+}
+
+pub(crate) async fn run(audit: Audit, context: &Context) -> Result<Exit, Failure> {
+    let ledger = ground::ledger_only(&context.config()?).await?;
+    match audit {
+        Audit::List { limit } => {
+            let newest = rows::Entity::find().order_by_desc(rows::Column::Seq).limit(limit);
+            let mut entries = newest.all(ledger.db()).await?;
+            entries.reverse();
+            let mut table = Table::new(&["#", "at", "who", "what", "to", "then"]);
+            for e in &entries {
+                table.row([
+                    e.seq.to_string(),
+                    time(e.at),
+                    e.actor.clone(),
+                    e.action.clone(),
+                    e.subject.clone(),
+                    e.after.clone(),
+                ]);
+            }
+            context.output.show(&json!({"entries": entries}), || table.or("nothing was done yet"));
+            Ok(Exit::Done)
+        }
+        Audit::Verify => {
+            let verdict = audit::verify(ledger.db()).await?;
+            let entries = count(verdict.entries, "entry");
+            context.output.show(&verdict, || match &verdict.broken {
+                None => context.output.verdict(true, &format!("{entries}, the chain holds")),
+                Some(broken) => {
+                    context.output.verdict(false, &format!("the chain is broken after {entries}: {broken}"))
+                }
+            });
+            Ok(if verdict.broken.is_none() { Exit::Done } else { Exit::Failed })
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `reseal keys`: keys on their way in and out. None of this clears a key.
+
+mod clear;
+mod list;
+mod tink;
+
+use crate::{
+    actor::actor,
+    context::Context,
+    failure::{Exit, Failure},
+    ground,
+    output::count,
+};
+use reseal_entities::state::KeyState;
+use serde_json::json;
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Keys {
+    /// Makes the key-encryption key of a file: URI; never overwrites
+    Init,
+    /// Makes a key: a keyset's first is active, a later one pre_active
+    Create {
+        /// The keyset
+        keyset: String,
+    },
+    /// Shows every key, tombstones too
+    List,
+    /// Brings a Tink keyset in as a new keyset
+    Import(tink::Args),
+    /// Hands a keyset out in Tink's format
+    Export(tink::Args),
+    /// Says whether a retired key can be cleared, and what is in the way; a worker clears it
+    Clear {
+        /// The key
+        key_id: u32,
+    },
+    /// Puts keys back from the key backup that the ledger has lost
+    Recover,
+}
+
+pub(crate) async fn run(keys: Keys, context: &Context) -> Result<Exit, Failure> {
+    match keys {
+        Keys::Init => init(context),
+        Keys::Create { keyset } => create(&keyset, context).await,
+        Keys::List => list::run(context).await,
+        Keys::Import(args) => tink::import(args, context).await,
+        Keys::Export(args) => tink::export(args, context).await,
+        Keys::Clear { key_id } => clear::run(key_id, context).await,
+        Keys::Recover => recover(context).await,
+    }
+}
+
+fn init(context: &Context) -> Result<Exit, Failure> {
+    let config = context.config()?;
+    reseal_worker::protect_keys().map_err(Failure::io("this process's memory cannot be kept out of core files"))?;
+    let id = ground::create_kek(&config)?;
+    context.output.show(&json!({"kek_id": id, "uri": config.kek.uri.to_string()}), || {
+        format!(
+            "made {} (id {id})\nback it up apart from the ledger: without it every encrypted value is lost, and whoever has both has all of them",
+            config.kek.uri
+        )
+    });
+    Ok(Exit::Done)
+}
+
+async fn create(keyset: &str, context: &Context) -> Result<Exit, Failure> {
+    let keyring = ground::keyring(&context.config()?, &context.output).await?;
+    let (key_id, state) = keyring.create(&actor(), keyset).await?;
+    context.output.show(&json!({"keyset": keyset, "key_id": key_id, "state": state}), || match state {
+        KeyState::Active => format!("keyset `{keyset}` has its first key {key_id}, active"),
+        _ => format!("keyset `{keyset}` has key {key_id}, {state}: `reseal rotate {keyset} --to {key_id}` promotes it"),
+    });
+    Ok(Exit::Done)
+}
+
+async fn recover(context: &Context) -> Result<Exit, Failure> {
+    let keyring = ground::keyring(&context.config()?, &context.output).await?;
+    let records = keyring.recover(&actor()).await?;
+    let keys: Vec<_> =
+        records.iter().map(|r| json!({"keyset": r.keyset, "key_id": r.key_id, "version": r.version})).collect();
+    context.output.show(&json!({"recovered": keys}), || {
+        let mut text = match records.len() {
+            0 => "the ledger has every key of the backup".to_owned(),
+            n => format!("{} put back:\n", count(n as u64, "key")),
+        };
+        text.extend(records.iter().map(|r| format!("  {} (version {} of {})\n", r.key_id, r.version, r.keyset)));
+        text
+    });
+    Ok(Exit::Done)
+}

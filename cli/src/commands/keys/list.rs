@@ -1,0 +1,41 @@
+//! `reseal keys list`.
+
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    ground,
+    output::{Table, grouped, time},
+};
+use reseal_entities::ledger::keys as ledger_keys;
+use serde_json::json;
+
+pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
+    let ledger = ground::ledger_only(&context.config()?).await?;
+    let keys = ledger_keys::all(ledger.db()).await?;
+    let mut table =
+        Table::new(&["keyset", "version#", "key id#", "state", "generation#", "created", "encryptions#", "exported"]);
+    let mut objects = Vec::new();
+    for k in keys {
+        objects.push(json!({
+            "keyset": k.keyset, "version": k.version, "key_id": k.key_id, "state": k.state,
+            "generation": k.generation, "algorithm": k.algorithm, "kek_id": k.kek_id, "encryptions": k.encryptions,
+            "created_at": time(k.created_at), "activated_at": k.activated_at.map(time),
+            "deactivated_at": k.deactivated_at.map(time), "destroyed_at": k.destroyed_at.map(time),
+            "exported_at": k.exported_at.map(time),
+        }));
+        table.row([
+            k.keyset,
+            k.version.to_string(),
+            k.key_id.to_string(),
+            k.state.to_string(),
+            k.generation.to_string(),
+            time(k.created_at),
+            grouped(k.encryptions),
+            k.exported_at.map(time).unwrap_or_default(),
+        ]);
+    }
+    context
+        .output
+        .show(&json!({"keys": objects}), || table.or("no key yet: make one with `reseal keys create default`"));
+    Ok(Exit::Done)
+}

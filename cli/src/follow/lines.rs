@@ -1,0 +1,48 @@
+//! Progress where there is no terminal.
+
+use crate::output::{Output, grouped, seconds};
+use reseal_entities::ledger::read::RotationStatus;
+use std::time::Duration;
+use tokio::time::Instant;
+
+const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
+
+/// One line at each change of state, and every five seconds.
+pub(crate) struct Lines {
+    output: Output,
+    said: Option<(String, Instant)>,
+    began: Option<(Instant, i64)>,
+}
+
+impl Lines {
+    pub(crate) fn new(output: Output) -> Self {
+        Self { output, said: None, began: None }
+    }
+
+    pub(crate) fn show(&mut self, status: &RotationStatus) {
+        if let Some(line) = self.due(status, Instant::now()) {
+            self.output.note(&line);
+        }
+    }
+
+    /// The line, when one is due.
+    pub(crate) fn due(&mut self, status: &RotationStatus, now: Instant) -> Option<String> {
+        let mark = format!("{} {} {:?}", status.state, status.needs_attention, status.paused_by);
+        if self.said.as_ref().is_some_and(|(said, at)| *said == mark && now - *at < AT_LEAST_EVERY) {
+            return None;
+        }
+        self.said = Some((mark, now));
+        Some(format!("rotation {}: {}{}", status.id, status.summary, self.pace(status, now)))
+    }
+
+    fn pace(&mut self, status: &RotationStatus, now: Instant) -> String {
+        let (began, rows) = *self.began.get_or_insert((now, status.rows_done));
+        let per_second = (status.rows_done - rows) as f64 / (now - began).as_secs_f64();
+        let left = (status.rows - status.rows_done) as f64;
+        if now == began || per_second < 1.0 || left <= 0.0 {
+            return String::new();
+        }
+        let left = Duration::from_secs_f64(left / per_second);
+        format!(" ({} rows/s, about {} left)", grouped(per_second as i64), seconds(left))
+    }
+}

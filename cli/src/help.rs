@@ -1,0 +1,77 @@
+//! The first page of `reseal --help`, and what is said to a command line that is none.
+
+use crate::{failure::Exit, output};
+use clap::error::ErrorKind;
+
+/// clap cannot group subcommands; a test holds this list to the commands that there are.
+pub(crate) const TEMPLATE: &str = "\
+{about}
+
+{usage-heading} {usage}
+
+Try it:
+  demo         shows a whole rotation on sample data, in a folder that goes away
+
+Set up:
+  migrate      brings the ledger's schema up to date
+  keys         init, create, list, import, export, clear, recover
+  check        looks at configuration, KEK, queue, sources and every encrypted column
+
+Run:
+  up           everything on this machine: makes KEK and ledger at the first start, then works
+  work         a worker; as many as you like, on as many machines
+
+Rotate:
+  rotate       new key, every value re-encrypted, proof, old key destroyed
+  status       shows rotations, or one of them
+  pause        stops a rotation's workers at the next chunk
+  resume       lets a paused rotation go on
+  retry        does failed batches and quarantined rows again
+  quarantine   list, resolve: rows that could not be re-encrypted
+
+Look:
+  census       counts encrypted values by key
+  fence        list, sql, remove: the rules in the sources that refuse retired keys
+  audit        list, verify: who did what when
+
+  help         more about one of these
+
+Options:
+{options}{after-help}";
+
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 needs a person";
+
+/// Prints clap's help or error.
+pub(crate) fn refuse(error: &clap::Error) -> Exit {
+    let text = error.render();
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return Exit::Done;
+    }
+    if std::env::args_os().any(|arg| arg == "--json") {
+        let text = text.to_string();
+        let first = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+        output::object_on_stderr(&serde_json::json!({"code": "usage", "error": first.trim()}));
+    } else {
+        let _ = error.print();
+    }
+    Exit::Usage
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::args::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_first_page_of_help_lists_every_command_once() {
+        let mut cli = Cli::command();
+        cli.clone().debug_assert();
+        let page = cli.render_help().to_string();
+        for name in cli.get_subcommands().map(|c| c.get_name().to_owned()) {
+            let lines = page.lines().filter(|line| line.starts_with(&format!("  {name} "))).count();
+            assert_eq!(lines, 1, "{name}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The only place that prints. Results go to stdout, everything else to stderr.
+//!
+//! Written with `writeln!`, whose error is dropped: `println!` panics when the reader of a pipe has
+//! had enough. Lines on stderr step around the progress bars.
+
+mod table;
+mod words;
+
+pub(crate) use table::Table;
+pub(crate) use words::{count, grouped, seconds, time};
+
+use crate::failure::Failure;
+use indicatif::MultiProgress;
+use serde::Serialize;
+use std::{
+    io::{IsTerminal, Write, stderr, stdout},
+    sync::LazyLock,
+};
+
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Where the bars are.
+pub(crate) fn bars() -> &'static MultiProgress {
+    &BARS
+}
+
+/// How a command prints.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    pub json: bool,
+    pub quiet: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet }
+    }
+
+    /// A result: one object on a line with `--json`, else `text`.
+    pub(crate) fn show(&self, object: &impl Serialize, text: impl FnOnce() -> String) {
+        if self.json {
+            let object = serde_json::to_string(object).unwrap_or_default();
+            on_stdout(&object);
+        } else {
+            on_stdout(text().trim_end());
+        }
+    }
+
+    /// For people who watch; nothing with `--json` or `--quiet`.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.json && !self.quiet {
+            on_stderr(text);
+        }
+    }
+
+    /// Went on, but should be known.
+    pub(crate) fn warn(&self, text: &str) {
+        if self.json {
+            object_on_stderr(&serde_json::json!({"warning": text}));
+        } else {
+            on_stderr(&format!("{} {text}", paint(stderr_has_colours(), "33;1", "warning:")));
+        }
+    }
+
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if self.json {
+            object_on_stderr(&serde_json::json!({"code": failure.code, "error": failure.message}));
+        } else {
+            on_stderr(&format!("{} {}", paint(stderr_has_colours(), "31;1", "error:"), failure.message));
+        }
+    }
+
+    /// Bold, on a terminal.
+    pub(crate) fn strong(&self, text: &str) -> String {
+        paint(has_colours(&stdout()), "1", text)
+    }
+
+    /// Green or red, on a terminal.
+    pub(crate) fn verdict(&self, good: bool, text: &str) -> String {
+        paint(has_colours(&stdout()), if good { "32" } else { "31" }, text)
+    }
+}
+
+/// Bytes as they are, past the buffer of `std`, which would keep a copy of a key.
+pub(crate) fn raw_on_stdout(bytes: &[u8]) -> std::io::Result<()> {
+    use std::os::fd::AsFd;
+    std::fs::File::from(stdout().as_fd().try_clone_to_owned()?).write_all(bytes)
+}
+
+/// The screen anew: for a terminal only.
+pub(crate) fn screen(text: &str) {
+    let mut out = stdout().lock();
+    let _ = write!(out, "\x1b[H\x1b[J{text}").and_then(|()| out.flush());
+}
+
+pub(crate) fn stdout_is_terminal() -> bool {
+    stdout().is_terminal()
+}
+
+pub(crate) fn stderr_is_terminal() -> bool {
+    stderr().is_terminal()
+}
+
+pub(crate) fn stderr_has_colours() -> bool {
+    has_colours(&stderr())
+}
+
+pub(crate) fn object_on_stderr(object: &serde_json::Value) {
+    on_stderr(&object.to_string());
+}
+
+fn on_stdout(text: &str) {
+    let mut out = stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+fn on_stderr(text: &str) {
+    bars().suspend(|| {
+        let _ = writeln!(stderr(), "{text}");
+    });
+}
+
+fn has_colours(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn paint(colours: bool, code: &str, text: &str) -> String {
+    if colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+/// The log's writer.
+pub(crate) fn log() -> impl Write {
+    Log
+}
+
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        bars().suspend(|| stderr().write_all(bytes)).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        stderr().flush()
+    }
+}

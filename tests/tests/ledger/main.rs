@@ -1,0 +1,19 @@
+//! The promises of the ledger, on every database.
+//!
+//! Each test runs on PostgreSQL and on SQLite, in a database of its own ([`ground`]).
+
+mod audit;
+mod claim;
+mod close;
+mod dispatch;
+mod ground;
+mod guards;
+mod laws;
+mod laws_in_sql;
+mod migrating;
+mod open;
+mod retry;
+mod rows;
+mod schema;
+mod tables;
+mod waiting;

@@ -1,0 +1,15 @@
+//! One rotation, on every database, step by step in one process.
+
+mod adversity;
+mod refusals;
+mod site;
+mod whole;
+
+/// Makes a test of each `async fn name(backend)` for every database.
+macro_rules! on_every_database {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite { $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(crate::site::Sqlite).await } )+ }
+        mod postgres { $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(crate::site::Postgres).await } )+ }
+    };
+}
+pub(crate) use on_every_database;
