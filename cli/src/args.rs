@@ -17,6 +17,7 @@ pub(crate) struct Cli {
 
 /// What every command takes.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Configuration [default: $RESEAL_CONFIG, ./reseal.toml, the embedded default]
     #[arg(long, value_name = "FILE", global = true)]
@@ -27,8 +28,8 @@ pub(crate) struct Global {
     /// What is logged to stderr, e.g. debug or reseal_engine=debug [default: warn; up, work: info]
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", hide_env_values = true, global = true)]
     pub log: Option<String>,
-    /// How it is logged
-    #[arg(long, value_enum, default_value_t, global = true)]
+    /// How that is logged
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t, global = true)]
     pub log_format: LogFormat,
     /// Log more: -v info, -vv debug
     #[arg(short, long, action = ArgAction::Count, global = true, conflicts_with = "log")]

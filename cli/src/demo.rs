@@ -19,7 +19,7 @@ use crate::{
 };
 use application::Application;
 use reseal_producer::{Opened, Request, enqueue};
-use std::time::Duration;
+use std::{os::unix::fs::PermissionsExt, time::Duration};
 use tokio::time::Instant;
 use work::Worker;
 use world::World;
@@ -37,7 +37,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     reseal_worker::protect_keys().map_err(Failure::io("this process's memory cannot be kept out of core files"))?;
     let signals = StopSignals::listen().map_err(Failure::io("signals cannot be heard"))?;
-    let folder = tempfile::Builder::new().prefix("reseal-demo-").tempdir();
+    let owner_only = std::fs::Permissions::from_mode(0o700);
+    let folder = tempfile::Builder::new().prefix("reseal-demo-").permissions(owner_only).tempdir();
     let mut folder = folder.map_err(Failure::io("a temporary folder cannot be made: set TMPDIR"))?;
     folder.disable_cleanup(args.keep);
     // Whatever comes first: dropped here, the folder goes with everything in it.

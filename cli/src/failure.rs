@@ -100,12 +100,22 @@ impl From<reseal_migration::MigrateError> for Failure {
 
 impl From<reseal_queue::QueueError> for Failure {
     fn from(error: reseal_queue::QueueError) -> Self {
-        Self::of("queue", &error)
+        use reseal_queue::QueueError::{Address, Evicts, Namespace, Randomness, Refused, Unreachable, Unsuitable};
+        let code = match error {
+            Address(_) | Namespace => "queue_address",
+            Unreachable { .. } => "queue_unreachable",
+            Refused { .. } => "queue_refused",
+            Evicts { .. } => "queue_evicts",
+            Unsuitable { .. } => "queue_unsuitable",
+            Randomness(_) => "no_randomness",
+            _ => "queue_failed",
+        };
+        Self::of(code, &error)
     }
 }
 
 impl From<reseal_worker::WorkerError> for Failure {
     fn from(error: reseal_worker::WorkerError) -> Self {
-        Self::of("worker", &error)
+        Self::of("worker_cannot_work", &error)
     }
 }

@@ -20,7 +20,7 @@ use reseal_entities::{
     },
     rotations,
 };
-use sea_orm::{ConnectionTrait, DbBackend};
+use sea_orm::DbBackend;
 use std::time::Duration;
 use tokio::time::Instant;
 

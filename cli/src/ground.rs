@@ -1,6 +1,10 @@
 //! Opening what a command stands on: ledger, KEK, engine.
 
-use crate::{actor::actor, failure::Failure, output::Output};
+use crate::{
+    actor::actor,
+    failure::Failure,
+    output::{Output, count},
+};
 use reseal_config::Config;
 use reseal_engine::{Engine, keys::Keyring};
 use reseal_entities::ledger::{Ledger, keys as ledger_keys};
@@ -88,11 +92,28 @@ async fn make_embedded_kek(config: &Config, ledger: &Ledger, output: &Output) ->
         return Ok(());
     }
     create_kek(config)?;
-    output.note(&format!(
+    output.warn(&format!(
         "made the key-encryption key {}: back it up apart from the ledger; without it every encrypted value is lost",
         kek.display()
     ));
     Ok(())
+}
+
+/// The ledger holds keys under a KEK that is not here: another one would open none of them.
+pub(crate) async fn refuse_a_second_kek(config: &Config) -> Result<(), Failure> {
+    // No ledger yet, or none to be reached: then there is nothing to lose either.
+    let Ok(ledger) = ledger(config, Schema::Must).await else { return Ok(()) };
+    let keys = ledger_keys::all(ledger.db()).await?.into_iter().filter(|k| k.wrapped_dek.is_some()).count();
+    if keys == 0 || kek_file(config).is_none_or(|file| file.exists()) {
+        return Ok(());
+    }
+    let message = format!(
+        "the ledger {} holds {} under a kek that is not at {}: restore that one from its backup, another one opens none of them",
+        config.ledger.url,
+        count(keys as u64, "key"),
+        config.kek.uri
+    );
+    Err(Failure::new("kek_lost", message))
 }
 
 /// Makes the KEK of a `file:` URI and says its id.

@@ -11,7 +11,7 @@ use tracing_subscriber::{
 };
 
 /// Appended last, so that a broad filter does not reach into them.
-const QUIET_ONES: &str = "sea_orm=info,sqlx=warn,apalis=warn,apalis_core=warn,apalis_redis=warn";
+const QUIET_ONES: &str = "sea_orm=warn,sea_orm_migration=warn,sqlx=warn,apalis=warn,apalis_core=warn,apalis_redis=warn";
 
 /// Starts the log. A worker tells more than a command.
 pub(crate) fn start(global: &Global, is_a_worker: bool) -> Result<(), Failure> {
@@ -22,8 +22,9 @@ pub(crate) fn start(global: &Global, is_a_worker: bool) -> Result<(), Failure> {
         _ => "debug",
     };
     let asked = global.log.as_deref().filter(|log| !log.is_empty()).unwrap_or(by_default);
+    let directives = if global.quiet { asked.to_owned() } else { format!("{asked},{QUIET_ONES}") };
     let filter = EnvFilter::builder()
-        .parse(format!("{asked},{QUIET_ONES}"))
+        .parse(directives)
         .map_err(|e| Failure::usage("usage", format!("`{asked}` is not a log filter ({e}): write e.g. debug")))?;
     let filter = filter.and(filter_fn(shows_no_values));
     let layer = tracing_subscriber::fmt::layer().with_writer(output::log).with_ansi(output::stderr_has_colours());

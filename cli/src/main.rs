@@ -15,7 +15,7 @@ mod logging;
 mod output;
 mod signals;
 
-use crate::{args::Cli, context::Context, failure::Failure, output::Output};
+use crate::{args::Cli, context::Context, output::Output};
 use clap::Parser;
 use std::process::ExitCode;
 

@@ -8,7 +8,7 @@ use crate::{
     engine::Target,
     error::EngineError,
     retry,
-    source::{Header, Range, Row, SourceError, SourceErrorKind, Swap},
+    source::{Header, Prover, Range, Row, SourceError, SourceErrorKind, Swap},
 };
 use reseal_entities::ledger::quarantine::Finding;
 use reseal_keyring::{Keyset, cell};
@@ -48,29 +48,36 @@ pub(crate) struct Page {
     pub more: bool,
 }
 
+impl Page {
+    fn new(rows: Vec<Row>, limit: u32) -> Self {
+        let bytes: usize = rows.iter().flat_map(|r| r.cells.iter().flatten()).map(Vec::len).sum();
+        let more = rows.len() as u32 >= limit || bytes as i64 >= CHUNK_BYTES;
+        Self { rows, more }
+    }
+}
+
 impl<'a> Work<'a> {
     pub(crate) fn new(target: &'a Target, keyset: Arc<Keyset>) -> Self {
         let active = cell::header(keyset.active());
         Self { target, keyset, active }
     }
 
-    /// Reads the next rows that are not under the active key.
+    /// Reads the next rows of a batch that are not under the active key.
     pub(crate) async fn read(&self, range: &Range, rows: u32) -> Result<Page, SourceError> {
         let Target { source, shape, .. } = self.target;
-        let mut limit = rows;
-        loop {
-            match patiently(|| source.read(shape, range, &self.active, limit, CHUNK_BYTES)).await {
-                // A range of rows that are current already can be long to walk; the read is then slow
-                // whatever its limit, and only a smaller batch helps.
-                Err(e) if e.is(SourceErrorKind::Size) && limit > 1 => limit /= 2,
-                Err(e) => return Err(e),
-                Ok(found) => {
-                    let bytes: usize = found.iter().flat_map(|r| r.cells.iter().flatten()).map(Vec::len).sum();
-                    let more = found.len() as u32 >= limit || bytes as i64 >= CHUNK_BYTES;
-                    return Ok(Page { rows: found, more });
-                }
-            }
-        }
+        let found = patiently(|| source.read(shape, range, &self.active, rows, CHUNK_BYTES)).await?;
+        Ok(Page::new(found, rows))
+    }
+
+    /// The same through a session without the everyday statement limit: a sweep finds little in much.
+    pub(crate) async fn read_at_leisure(
+        &self,
+        prover: &mut dyn Prover,
+        range: &Range,
+        rows: u32,
+    ) -> Result<Page, SourceError> {
+        let found = prover.read(&self.target.shape, range, &self.active, rows, CHUNK_BYTES).await?;
+        Ok(Page::new(found, rows))
     }
 
     /// Re-encrypts `rows`.

@@ -215,6 +215,7 @@ impl Keyring {
 
     /// The keyset in Tink's cleartext JSON. The export is recorded before it is handed out.
     pub async fn export_tink(&self, actor: &str, keyset: &str) -> Result<zeroize::Zeroizing<String>, EngineError> {
+        self.back_up(keyset).await?; // from here on rows may be written under any of these keys
         let loaded = self.load(keyset).await?;
         let ids: Vec<i64> = loaded.keys().filter(|k| k.state.decrypts()).map(|k| k.key_id.0.into()).collect();
         let json = tink::export(&loaded);

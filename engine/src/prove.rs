@@ -28,7 +28,7 @@ async fn work(engine: &Engine, rotation: rotations::Model) -> Result<Stepped, En
     }
     let tables = plan::tables(engine.ledger.db(), rotation.id).await?;
     for table in &tables {
-        sweep::table(engine, &rotation, table).await?;
+        sweep::once(engine, &rotation, table).await?;
     }
     if let Some(waits) = writers_have_time(engine, &rotation).await? {
         return Ok(waits);
@@ -42,7 +42,7 @@ async fn work(engine: &Engine, rotation: rotations::Model) -> Result<Stepped, En
     }
     let mut quarantined = 0;
     for table in &tables {
-        quarantined += sweep::table(engine, &rotation, table).await?.quarantined;
+        quarantined += sweep::to_zero(engine, &rotation, table).await?.quarantined;
     }
     if quarantined > 0 {
         return Err(EngineError::refused(

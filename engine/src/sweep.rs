@@ -24,9 +24,18 @@ pub(crate) struct Swept {
     pub quarantined: i64,
 }
 
-/// Passes over a table until one changes nothing. What is left then is quarantined: the sweep does
-/// not spin on it.
-pub(crate) async fn table(
+/// One pass. Before the fence stands a stale writer may go on for ever, so more would not end.
+pub(crate) async fn once(
+    engine: &Engine,
+    rotation: &rotations::Model,
+    table: &planned_tables::Model,
+) -> Result<Swept, EngineError> {
+    pass(engine, rotation, table, &engine.planned_target(table).await?).await
+}
+
+/// Passes over a table until one changes nothing; the fence must stand. What is left then is
+/// quarantined: the sweep does not spin on it.
+pub(crate) async fn to_zero(
     engine: &Engine,
     rotation: &rotations::Model,
     table: &planned_tables::Model,
@@ -56,9 +65,10 @@ async fn pass(
     let work = Work::new(target, Arc::clone(&keyset));
     let mut size = ChunkSize::new(&engine.config.rotation.chunk_rows, table.rows_per_second);
     let (mut swept, mut range) = (Swept::default(), Range::default());
+    let mut prover = target.source.prover().await?;
     loop {
-        let page = work.read(&range, size.rows()).await?;
-        let Some(last) = page.rows.last() else { return Ok(swept) };
+        let page = work.read_at_leisure(&mut *prover, &range, size.rows()).await?;
+        let Some(last) = page.rows.last() else { break };
         range.after = Some(last.key.clone());
         let outcome = work.chunk(page.rows).await?;
         if !outcome.findings.is_empty() {
@@ -74,7 +84,9 @@ async fn pass(
         ledger_keys::count_encryptions(db, keyset.active().0.into(), outcome.reencrypted * target.columns.len() as i64)
             .await?;
         if !page.more {
-            return Ok(swept);
+            break;
         }
     }
+    prover.release().await?;
+    Ok(swept)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use apalis::layers::limit::GlobalConcurrencyLimitLayer;
+use apalis::layers::limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer};
 use apalis::prelude::{Backend, BoxDynError, Event, Monitor, ParallelizeLayer, Task, WorkerBuilder, WorkerBuilderExt};
 use apalis_core::backend::BackendConfig;
 use apalis_core::backend::finalize::FinalizeBackend;
@@ -41,9 +41,10 @@ impl Crew {
 
     /// The first layer is the outermost.
     ///
-    /// The lanes are counted inside the spawned task: apalis lets go of the running ones when it
-    /// restarts a worker, and a limit outside would then hand their lanes out twice. So is the
-    /// time limit, or a timed-out job would run on, detached.
+    /// The lanes are counted twice. Outside the spawned task, so that no more is fetched than can
+    /// be done: a worker that hoards messages leaves nothing for the others. And inside it: apalis
+    /// lets go of the running ones when it restarts a worker, and the count outside would then hand
+    /// their lanes out again. The time limit is inside, or a timed-out job would run on, detached.
     fn monitor<B, F>(self, backend: impl Fn(usize) -> B + Send + Sync + 'static) -> Monitor
     where
         B: Backend + BackendConfig<Args = Job, Kind: FinalizeBackend<B, Job, Backend = F>> + 'static,
@@ -60,13 +61,14 @@ impl Crew {
     {
         let Self { name, lanes, job_time_limit, shared, queue_pulse } = self;
         let (drain, pulse) = (shared.drain.clone(), queue_pulse.clone());
-        let lanes = Arc::new(Semaphore::new(lanes));
+        let (width, lanes) = (lanes, Arc::new(Semaphore::new(lanes)));
         Monitor::new()
             .register(move |restarts| {
                 WorkerBuilder::new(format!("{name}-{restarts}"))
                     .backend(backend(restarts))
                     .layer(Boxed::layer())
                     .data(shared.clone())
+                    .layer(ConcurrencyLimitLayer::new(width))
                     .layer(ParallelizeLayer::new(tokio::spawn))
                     .layer(GlobalConcurrencyLimitLayer::with_semaphore(lanes.clone()))
                     .timeout(job_time_limit)

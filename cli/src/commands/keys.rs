@@ -40,7 +40,7 @@ pub(crate) enum Keys {
 
 pub(crate) async fn run(keys: Keys, context: &Context) -> Result<Exit, Failure> {
     match keys {
-        Keys::Init => init(context),
+        Keys::Init => init(context).await,
         Keys::Create { keyset } => create(&keyset, context).await,
         Keys::List => list::run(context).await,
         Keys::Import(args) => tink::import(args, context).await,
@@ -50,8 +50,9 @@ pub(crate) async fn run(keys: Keys, context: &Context) -> Result<Exit, Failure> 
     }
 }
 
-fn init(context: &Context) -> Result<Exit, Failure> {
+async fn init(context: &Context) -> Result<Exit, Failure> {
     let config = context.config()?;
+    ground::refuse_a_second_kek(&config).await?;
     reseal_worker::protect_keys().map_err(Failure::io("this process's memory cannot be kept out of core files"))?;
     let id = ground::create_kek(&config)?;
     context.output.show(&json!({"kek_id": id, "uri": config.kek.uri.to_string()}), || {

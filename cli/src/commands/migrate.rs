@@ -3,7 +3,7 @@
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    ground::{self, Schema},
+    ground,
     output::count,
 };
 use reseal_config::Config;
@@ -20,7 +20,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let source = args.reference_tables.map(|name| (source_url(&config, &name).map(|url| (name, url)))).transpose()?;
+    let source = args.reference_tables.map(|name| source_url(&config, &name).map(|url| (name, url))).transpose()?;
     let ledger = ground::unmigrated_ledger(&config).await?;
     let outcome = reseal_migration::migrate_ledger(ledger.db()).await?;
     let name = ledger.identity().await?.name;

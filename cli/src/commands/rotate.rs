@@ -6,7 +6,7 @@ use crate::{
     failure::{Exit, Failure},
     follow::{self, End, Followed},
     ground,
-    output::{Output, count, seconds, time},
+    output::{Output, count, grouped, seconds, time},
 };
 use reseal_config::Config;
 use reseal_engine::{Engine, plan};
@@ -156,7 +156,7 @@ fn end(followed: &Followed, output: &Output) -> Result<Exit, Failure> {
             s.id,
             s.summary,
             count(s.rows, "row"),
-            count(s.reencrypted, "row"),
+            grouped(s.reencrypted),
             s.quarantined,
             seconds(followed.took)
         );

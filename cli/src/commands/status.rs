@@ -43,7 +43,7 @@ async fn newest(ledger: &Ledger, output: &Output) -> Result<Exit, Failure> {
     let (mut table, mut objects) = (Table::new(&["id#", "keyset", "state", "requested", "by", "now"]), Vec::new());
     let mut attention = false;
     for r in read::rotations(ledger.db(), NEWEST).await? {
-        let ended = r.completed_at.map(|at| format!("at {}", time(at)));
+        let ended = r.completed_at.map(|at| format!("ended {}", time(at)));
         let (summary, needs) = match ended {
             Some(ended) => (ended, false),
             None => {

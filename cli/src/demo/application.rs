@@ -43,10 +43,10 @@ pub(super) struct Application {
 
 impl Application {
     pub(super) async fn start(world: &World, book: Book) -> Result<Self, Failure> {
-        let keyring = world.keyring()?;
-        keyring.keyset(KEYSET, None).await?;
+        let [reader, writer] = [world.keyring()?, world.keyring()?];
+        writer.keyset(KEYSET, None).await?;
         let mut client =
-            Client { app: world.app.clone(), keyring, noise: Noise::new()?, book, tally: Tally::default() };
+            Client { app: world.app.clone(), reader, writer, noise: Noise::new()?, book, tally: Tally::default() };
         let (stop, mut stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             while stopped.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
@@ -66,7 +66,10 @@ impl Application {
 
 struct Client {
     app: SqlitePool,
-    keyring: Keyring,
+    /// Loads its keyset again at an unknown key id.
+    reader: Keyring,
+    /// Another process: it never reads, so it keeps what it has for ten seconds or until it is refused.
+    writer: Keyring,
     noise: Noise,
     book: Book,
     tally: Tally,
@@ -96,10 +99,10 @@ impl Client {
         let sql = format!("SELECT {} FROM {} WHERE id = ?", t.column, t.name);
         let found = sqlx::query_scalar::<_, Vec<u8>>(AssertSqlSafe(sql)).bind(key);
         let cell = found.fetch_one(&self.app).await.map_err(failed)?;
-        let mut opened = self.keyring.keyset(KEYSET, None).await?.decrypt(&cell, &t.associated_data(&key));
+        let mut opened = self.reader.keyset(KEYSET, None).await?.decrypt(&cell, &t.associated_data(&key));
         if let Err(CellError::UnknownKey { .. }) = opened {
-            self.keyring.forget();
-            opened = self.keyring.keyset(KEYSET, None).await?.decrypt(&cell, &t.associated_data(&key));
+            self.reader.forget();
+            opened = self.reader.keyset(KEYSET, None).await?.decrypt(&cell, &t.associated_data(&key));
         }
         let opened = opened.map_err(|e| differs(t.name, &key, &e.to_string()))?;
         if Some(self.book.print(&opened)) != self.book.tables[table].get(&key) {
@@ -142,12 +145,12 @@ impl Client {
         let (associated_data, plaintext) = (TABLES[table].associated_data(&key), self.noise.plaintext());
         let print = self.book.print(plaintext);
         loop {
-            let cell = self.keyring.keyset(KEYSET, None).await?.encrypt(plaintext, &associated_data);
+            let cell = self.writer.keyset(KEYSET, None).await?.encrypt(plaintext, &associated_data);
             match sqlx::query(AssertSqlSafe(sql)).bind(cell).bind(key).execute(&self.app).await {
                 Ok(_) => break,
                 Err(e) if refused_by_the_fence(&e) => {
                     self.tally.refused_by_the_fence += 1;
-                    self.keyring.forget();
+                    self.writer.forget();
                 }
                 Err(e) => return Err(failed(e)),
             }

@@ -11,7 +11,7 @@ use reseal_engine::{EngineError, keys::Keyring};
 use reseal_entities::ledger::Ledger;
 use reseal_keyring::Keyset;
 use sqlx::{
-    SqlitePool,
+    ConnectOptions, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use std::{
@@ -67,7 +67,8 @@ async fn application_database(file: &Path) -> Result<SqlitePool, Failure> {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
-        .busy_timeout(Duration::from_secs(30));
+        .busy_timeout(Duration::from_secs(30))
+        .disable_statement_logging();
     let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await.map_err(failed)?;
     let tables = sea_orm::SqlxSqliteConnector::from_sqlx_sqlite_pool(pool.clone());
     reseal_migration::migrate_reference_tables(&tables).await?;

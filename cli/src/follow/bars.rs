@@ -1,11 +1,12 @@
 //! Progress on a terminal.
 
-use crate::output;
-use indicatif::{ProgressBar, ProgressStyle};
+use crate::output::{self, grouped};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use reseal_entities::ledger::read::RotationStatus;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
-const TABLE: &str = "{prefix}  {bar:24}  {percent:>3} %  {human_pos}/{human_len} rows  {per_sec}  {eta}";
+const LINE: &str = "{spinner} {wide_msg}";
+const TABLE: &str = "{prefix}  {bar:24}  {percent:>3} %  {done} rows  {pace}  {eta}";
 
 /// A line with the state, and one bar a table that has rows.
 #[derive(Default)]
@@ -18,6 +19,7 @@ impl Bars {
     pub(crate) fn show(&mut self, status: &RotationStatus) {
         let line = self.line.get_or_insert_with(|| {
             let line = output::bars().add(ProgressBar::new_spinner());
+            line.set_style(style(LINE));
             line.enable_steady_tick(Duration::from_millis(120));
             line
         });
@@ -26,7 +28,7 @@ impl Bars {
         for table in status.tables.iter().filter(|t| t.rows > 0) {
             let bar = self.tables.entry(table.table.clone()).or_insert_with(|| {
                 let bar = output::bars().add(ProgressBar::new(0));
-                bar.set_style(ProgressStyle::with_template(TABLE).unwrap_or_else(|_| ProgressStyle::default_bar()));
+                bar.set_style(style(TABLE));
                 bar
             });
             bar.set_prefix(format!("{:<width$}", table.table));
@@ -41,4 +43,14 @@ impl Bars {
             bar.finish_and_clear();
         }
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = style.with_key("done", |state: &ProgressState, to: &mut dyn Write| {
+        let _ = write!(to, "{}/{}", grouped(state.pos()), grouped(state.len().unwrap_or(0)));
+    });
+    style.with_key("pace", |state: &ProgressState, to: &mut dyn Write| {
+        let _ = write!(to, "{}/s", grouped(state.per_sec() as i64));
+    })
 }

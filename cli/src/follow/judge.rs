@@ -73,3 +73,80 @@ fn since(at: &mut Option<Instant>, is: bool, now: Instant) -> Duration {
     }
     now - *at.get_or_insert(now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use RotationState::{Completed, Proving, Reencrypting, Waiting};
+
+    fn status(state: RotationState) -> RotationStatus {
+        RotationStatus {
+            id: 1,
+            keyset: "default".into(),
+            state,
+            summary: String::new(),
+            needs_attention: false,
+            paused_by: None,
+            code: None,
+            detail: None,
+            rows: 10,
+            rows_done: 5,
+            reencrypted: 5,
+            quarantined: 0,
+            batches: [].into(),
+            tables: Vec::new(),
+            new_key: None,
+            old_keys: Vec::new(),
+            old_key_state: None,
+            gate: Vec::new(),
+            workers: 1,
+            requested_at: 0,
+            completed_at: None,
+            waiting_left_ms: None,
+        }
+    }
+
+    /// What is said when it looks like this for so many seconds.
+    fn after(seconds: u64, status: &RotationStatus, step: Step) -> Option<End> {
+        let (mut judge, began) = (Judge::default(), Instant::now());
+        (0..=seconds).find_map(|s| judge.look(status, &step, began + Duration::from_secs(s)))
+    }
+
+    #[test]
+    fn a_rotation_that_goes_on_is_followed_to_its_end() {
+        assert_eq!(after(3_600, &status(Reencrypting), Step::default()), None);
+        assert_eq!(after(0, &status(Completed), Step::default()), Some(End::Completed));
+    }
+
+    #[test]
+    fn only_the_waiting_time_is_left_to_nobody() {
+        let waiting = |left| RotationStatus { waiting_left_ms: Some(left), ..status(Waiting) };
+        assert_eq!(after(0, &waiting(1), Step::default()), Some(End::Waiting));
+        assert_eq!(after(60, &waiting(0), Step::default()), None, "it is being cleared");
+        let held = Step { held: true, ..Step::default() };
+        assert_eq!(after(60, &waiting(1), held), Some(End::Attention));
+    }
+
+    #[test]
+    fn a_step_that_fails_needs_a_person_only_when_it_goes_on_failing() {
+        let failing = RotationStatus { needs_attention: true, code: Some("proof_blocked".into()), ..status(Proving) };
+        assert_eq!(after(9, &failing, Step::default()), None);
+        assert_eq!(after(10, &failing, Step::default()), Some(End::Attention));
+    }
+
+    #[test]
+    fn failed_rows_need_a_person_when_nothing_else_is_left_to_do() {
+        let failed = RotationStatus { needs_attention: true, quarantined: 1, ..status(Reencrypting) };
+        let step = Step { rows_or_batches_failed: true, ..Step::default() };
+        assert_eq!(after(2, &failed, step), Some(End::Attention));
+        assert_eq!(after(3_600, &failed, Step { batches_due: true, ..step }), None);
+        assert_eq!(after(3_600, &failed, Step { planning: true, ..step }), None);
+    }
+
+    #[test]
+    fn without_a_worker_nothing_is_waited_for_long() {
+        let alone = RotationStatus { workers: 0, ..status(Reencrypting) };
+        assert_eq!(after(14, &alone, Step::default()), None);
+        assert_eq!(after(15, &alone, Step { batches_due: true, ..Step::default() }), Some(End::NoWorker));
+    }
+}

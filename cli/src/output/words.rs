@@ -14,7 +14,7 @@ pub(crate) fn grouped(number: impl TryInto<i64>) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = if number < 0 { "-".to_owned() } else { String::new() };
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push('\u{202f}');
         }
         text.push(digit);
@@ -25,9 +25,9 @@ pub(crate) fn grouped(number: impl TryInto<i64>) -> String {
 /// `1 row`, `2 rows`, `2 entries`, `2 batches`.
 pub(crate) fn count(number: impl TryInto<i64>, what: &str) -> String {
     let number: i64 = number.try_into().unwrap_or(i64::MAX);
-    let words = match what.strip_suffix('y') {
+    let words = match what.strip_suffix("ry") {
         _ if number == 1 => what.to_owned(),
-        Some(stem) => format!("{stem}ies"),
+        Some(stem) => format!("{stem}ries"),
         None if what.ends_with("ch") => format!("{what}es"),
         None => format!("{what}s"),
     };
@@ -54,6 +54,7 @@ mod tests {
         assert_eq!(grouped(-1_234_567), "-1\u{202f}234\u{202f}567");
         assert_eq!(count(1, "entry"), "1 entry");
         assert_eq!(count(0, "entry"), "0 entries");
+        assert_eq!(count(2, "key"), "2 keys");
         assert_eq!(count(2, "batch"), "2 batches");
         assert_eq!(count(100_000, "row"), "100\u{202f}000 rows");
         assert_eq!(time(1_700_000_000_000), "2023-11-14T22:13:20Z");

@@ -5,7 +5,9 @@
 
 use super::{Ledger, LedgerError, after, audit, may};
 use crate::{
-    batches, quarantine, rotations,
+    batches,
+    quarantine::{self, QuarantineState},
+    rotations,
     state::{BatchState, RotationEvent, RotationState},
 };
 use sea_orm::{
@@ -23,11 +25,15 @@ pub async fn close_if_nothing_is_open(ledger: &Ledger, actor: &str, rotation_id:
         .and_where(batches::Column::RotationId.eq(rotation_id))
         .and_where(batches::Column::State.is_in(BatchState::OPEN))
         .to_owned();
+    // What the sweep found and a person asked to be looked at again, the next sweep looks at.
+    let for_a_batch = quarantine::Column::State
+        .eq(QuarantineState::Open)
+        .or(quarantine::Column::State.eq(QuarantineState::Retrying).and(quarantine::Column::BatchId.is_not_null()));
     let quarantined = Query::select()
         .expr(Expr::value(1))
         .from(quarantine::Entity)
         .and_where(quarantine::Column::RotationId.eq(rotation_id))
-        .and_where(quarantine::Column::State.is_in(quarantine::QuarantineState::UNRESOLVED))
+        .and_where(for_a_batch)
         .to_owned();
     let txn = ledger.begin().await?;
     // A retry reopens batches under this same lock; asking after it is held is what makes both safe.

@@ -52,10 +52,18 @@ pub async fn retry(
             format!("rotation {rotation_id} is {}: there is nothing to retry", rotation.state),
         ));
     }
+    // A batch at work has passed some of its rows already: they stay open until it is done.
+    let at_work = Query::select()
+        .column(batches::Column::Id)
+        .from(batches::Entity)
+        .and_where(batches::Column::RotationId.eq(rotation_id))
+        .and_where(batches::Column::State.is_in([BatchState::Pending, BatchState::Leased]))
+        .to_owned();
     let mut rows = quarantine::Entity::update_many()
         .col_expr(quarantine::Column::State, Expr::value(QuarantineState::Retrying))
         .filter(quarantine::Column::RotationId.eq(rotation_id))
-        .filter(quarantine::Column::State.eq(QuarantineState::Open));
+        .filter(quarantine::Column::State.eq(QuarantineState::Open))
+        .filter(quarantine::Column::BatchId.is_null().or(quarantine::Column::BatchId.not_in_subquery(at_work)));
     let mut again = batches::Entity::update_many()
         .col_expr(batches::Column::State, Expr::value(after::<BatchState>(BatchEvent::Retry)))
         .col_expr(batches::Column::Cursor, Expr::value(Option::<String>::None))
@@ -88,6 +96,20 @@ pub async fn retry(
             ),
         ));
     }
+    // A row whose batch was split and is not done again is the sweep's.
+    let split = Query::select()
+        .column(batches::Column::Id)
+        .from(batches::Entity)
+        .and_where(batches::Column::RotationId.eq(rotation_id))
+        .and_where(batches::Column::State.eq(BatchState::Superseded))
+        .to_owned();
+    quarantine::Entity::update_many()
+        .col_expr(quarantine::Column::BatchId, Expr::value(Option::<i64>::None))
+        .filter(quarantine::Column::RotationId.eq(rotation_id))
+        .filter(quarantine::Column::State.eq(QuarantineState::Retrying))
+        .filter(quarantine::Column::BatchId.in_subquery(split))
+        .exec(txn)
+        .await?;
     rotations::Entity::update_many()
         .col_expr(rotations::Column::StepDueAt, now(txn))
         .col_expr(rotations::Column::NextRingAt, Expr::value(0))

@@ -69,7 +69,7 @@ fn columns(shape: &Shape) -> String {
 }
 
 pub(super) async fn read(
-    pool: &PgPool,
+    executor: impl sqlx::PgExecutor<'_>,
     shape: &Shape,
     range: &Range,
     active: &Header,
@@ -95,7 +95,7 @@ pub(super) async fn read(
     for bind in &binds {
         page = page.bind(bind);
     }
-    rows_of(shape, page.fetch_all(pool).await?)
+    rows_of(shape, page.fetch_all(executor).await?)
 }
 
 pub(super) async fn read_again(

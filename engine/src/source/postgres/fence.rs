@@ -4,7 +4,7 @@
 //! would refuse them, and print their values. `ENABLE ALWAYS` also catches replication sessions.
 
 use super::*;
-use sqlx::{Connection, PgConnection};
+use sqlx::Connection;
 
 /// The tests of a whole table's worth of rows may take a while; taking the lock may not.
 const SESSION_DDL: &str = "SET lock_timeout = '1s'; SET statement_timeout = 0; SET application_name = 'reseal fence'";

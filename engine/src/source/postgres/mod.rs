@@ -7,7 +7,7 @@ mod shape;
 
 use super::*;
 use sqlx::{
-    AssertSqlSafe, PgPool, Postgres as Db, Row as _,
+    AssertSqlSafe, PgConnection, PgPool, Postgres as Db, Row as _,
     postgres::{PgArguments, PgPoolOptions},
     query::Query,
 };
@@ -34,15 +34,22 @@ impl Postgres {
             })
             .connect(url)
             .await?;
-        let standby: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()").persistent(false).fetch_one(&pool).await?;
-        if standby {
-            return Err(SourceError::refused(
-                "source_is_standby",
-                "the source's server is a standby: give the primary's URL",
-            ));
-        }
+        refuse_standby(&mut *pool.acquire().await?).await?;
         Ok(Self { pool, ddl_url: ddl_url.to_owned() })
     }
+}
+
+/// A standby lags behind what applications committed, so nothing is counted or planned on one.
+async fn refuse_standby(connection: &mut PgConnection) -> Result<(), SourceError> {
+    let standby: bool =
+        sqlx::query_scalar("SELECT pg_is_in_recovery()").persistent(false).fetch_one(connection).await?;
+    if standby {
+        return Err(SourceError::refused(
+            "source_is_standby",
+            "the source's server is a standby: give the primary's URL",
+        ));
+    }
+    Ok(())
 }
 
 /// Dynamic SQL, made of quoted identifiers from the catalogue and of our own text. Unnamed: a pooler

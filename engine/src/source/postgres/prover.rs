@@ -1,7 +1,7 @@
 //! Counting on PostgreSQL, on the primary, in one snapshot a table.
 
 use super::*;
-use sqlx::{Connection, PgConnection};
+use sqlx::Connection;
 
 /// One session. A held one is inside a transaction; dropping it ends both.
 pub(super) struct Session {
@@ -12,6 +12,7 @@ impl Session {
     pub(super) async fn open(pool: &PgPool) -> Result<Self, SourceError> {
         let mut connection = pool.acquire().await?.detach();
         sqlx::raw_sql("SET statement_timeout = 0").execute(&mut connection).await?;
+        refuse_standby(&mut connection).await?; // a failover may have come since the pool was opened
         Ok(Self { connection })
     }
 
@@ -67,6 +68,17 @@ impl Prover for Session {
         (0..questions.len()).map(answer).collect()
     }
 
+    async fn read(
+        &mut self,
+        shape: &Shape,
+        range: &Range,
+        active: &Header,
+        rows: u32,
+        bytes: i64,
+    ) -> Result<Vec<Row>, SourceError> {
+        super::cells::read(&mut self.connection, shape, range, active, rows, bytes).await
+    }
+
     async fn fence_state(&mut self, shape: &Shape, fence: &Fence) -> Result<FenceState, SourceError> {
         fence::state(&mut self.connection, shape, fence).await
     }
@@ -86,12 +98,7 @@ impl Prover for Session {
         for row in columns {
             let (schema, table, column): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
             let bytes: bool = row.try_get(3)?;
-            let path = format!("{schema}.{table}.{column}");
-            if table.starts_with(OWN_TABLES)
-                || registered.contains(&path)
-                || ignored.contains(&path)
-                || ignored.contains(&format!("{table}.{column}"))
-            {
+            if left_out(&schema, &table, &column, registered, ignored) {
                 continue;
             }
             let c = quoted(&column);
@@ -109,7 +116,7 @@ impl Prover for Session {
             let sql = format!("SELECT count(*) FROM {}.{} WHERE {is_cell}", quoted(&schema), quoted(&table));
             let cells: i64 = query(sql).fetch_one(&mut self.connection).await?.try_get(0)?;
             if cells > 0 {
-                found.push(Stray { path, cells });
+                found.push(Stray { path: format!("{schema}.{table}.{column}"), cells });
             }
         }
         Ok(found)

@@ -1,7 +1,6 @@
 //! What PostgreSQL's catalogue says of a table, and whether it can be rotated.
 
 use super::*;
-use sqlx::PgConnection;
 
 const FIND: &str = "
     SELECT n.nspname::text, c.oid::bigint, c.relkind::text, c.relispartition

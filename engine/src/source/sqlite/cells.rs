@@ -53,7 +53,7 @@ fn cells(shape: &Shape) -> String {
 }
 
 pub(super) async fn read(
-    pool: &SqlitePool,
+    executor: impl sqlx::SqliteExecutor<'_>,
     shape: &Shape,
     range: &Range,
     active: &Header,
@@ -72,7 +72,7 @@ pub(super) async fn read(
         cells(shape), table_of(shape), stale(shape, active)
     );
     let page = binds.into_iter().fold(query(sql), bind).bind(i64::from(rows)).bind(bytes);
-    rows_of(shape, page.fetch_all(pool).await?)
+    rows_of(shape, page.fetch_all(executor).await?)
 }
 
 pub(super) async fn read_again(

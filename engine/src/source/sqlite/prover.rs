@@ -48,6 +48,17 @@ impl Prover for Session {
         (0..questions.len()).map(answer).collect()
     }
 
+    async fn read(
+        &mut self,
+        shape: &Shape,
+        range: &Range,
+        active: &Header,
+        rows: u32,
+        bytes: i64,
+    ) -> Result<Vec<Row>, SourceError> {
+        super::cells::read(&mut self.connection, shape, range, active, rows, bytes).await
+    }
+
     async fn fence_state(&mut self, shape: &Shape, fence: &Fence) -> Result<FenceState, SourceError> {
         fence::state(&mut self.connection, shape, fence).await
     }
@@ -68,12 +79,7 @@ impl Prover for Session {
         let mut found = Vec::new();
         for row in sqlx::query(columns).fetch_all(&mut self.connection).await? {
             let (table, column): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-            let path = format!("main.{table}.{column}");
-            if table.starts_with(OWN_TABLES)
-                || registered.contains(&path)
-                || ignored.contains(&path)
-                || ignored.contains(&format!("{table}.{column}"))
-            {
+            if left_out("main", &table, &column, registered, ignored) {
                 continue;
             }
             let c = quoted(&column);
@@ -92,7 +98,7 @@ impl Prover for Session {
             );
             let cells: i64 = query(sql).fetch_one(&mut self.connection).await?.try_get(0)?;
             if cells > 0 {
-                found.push(Stray { path, cells });
+                found.push(Stray { path: format!("main.{table}.{column}"), cells });
             }
         }
         Ok(found)

@@ -1,0 +1,89 @@
+//! The laws in memory, against the table in `words.md`, written down here once more.
+
+use std::fmt::Debug;
+
+use reseal_entities::state::{
+    BatchEvent::{self, *},
+    BatchState::{self, *},
+    KeyEvent, KeyState, Law, RotationEvent, RotationState,
+};
+use sea_orm::Iterable;
+
+/// The only changes of a key.
+const KEYS: &[(KeyState, KeyEvent, KeyState)] = &[
+    (KeyState::PreActive, KeyEvent::Activate, KeyState::Active),
+    (KeyState::Active, KeyEvent::Deactivate, KeyState::Deactivated),
+    (KeyState::Deactivated, KeyEvent::Suspend, KeyState::Suspended),
+    (KeyState::Suspended, KeyEvent::Destroy, KeyState::Destroyed),
+    // back edges
+    (KeyState::Deactivated, KeyEvent::Activate, KeyState::Active),
+    (KeyState::Suspended, KeyEvent::Restore, KeyState::Deactivated),
+];
+
+/// The only changes of a rotation.
+pub(crate) const ROTATIONS: &[(RotationState, RotationEvent, RotationState)] = &[
+    (RotationState::Requested, RotationEvent::Plan, RotationState::Planning),
+    (RotationState::Planning, RotationEvent::Reencrypt, RotationState::Reencrypting),
+    (RotationState::Reencrypting, RotationEvent::Prove, RotationState::Proving),
+    (RotationState::Proving, RotationEvent::Wait, RotationState::Waiting),
+    (RotationState::Waiting, RotationEvent::Clear, RotationState::Clearing),
+    (RotationState::Clearing, RotationEvent::Complete, RotationState::Completed),
+    // back edges
+    (RotationState::Proving, RotationEvent::Replan, RotationState::Reencrypting),
+    (RotationState::Waiting, RotationEvent::VoidProof, RotationState::Proving),
+    (RotationState::Clearing, RotationEvent::VoidProof, RotationState::Proving),
+];
+
+/// The only changes of a batch. A leased batch is claimed again only when its lease has run out.
+const BATCHES: &[(BatchState, BatchEvent, BatchState)] = &[
+    (Pending, Claim, Leased),
+    (Leased, Claim, Leased),
+    (Leased, Report, Done),
+    (Leased, Release, Pending),
+    (Leased, Fail, Failed),
+    (Leased, Split, Superseded),
+    (Failed, Retry, Pending),
+    (Done, Retry, Pending),
+];
+
+fn next_is<L: Law + Iterable>(table: &[(L, L::Event, L)], events: impl Fn() -> Vec<L::Event>)
+where
+    L::Event: PartialEq + Debug,
+{
+    let mut allowed = 0;
+    for state in L::iter() {
+        for event in events() {
+            let said = table.iter().find(|(from, what, _)| (*from, *what) == (state, event)).map(|(_, _, to)| *to);
+            assert_eq!(state.next(event).ok(), said, "{state:?} and {event:?}");
+            allowed += usize::from(said.is_some());
+        }
+    }
+    assert_eq!(allowed, table.len());
+}
+
+#[test]
+fn a_key_changes_only_as_the_table_of_words_says() {
+    next_is(KEYS, || KeyEvent::iter().collect());
+}
+
+#[test]
+fn a_rotation_changes_only_as_the_table_of_words_says() {
+    next_is(ROTATIONS, || RotationEvent::iter().collect());
+}
+
+#[test]
+fn a_batch_changes_only_as_the_table_of_words_says() {
+    next_is(BATCHES, || vec![Claim, Report, Release, Fail, Split, Retry]);
+}
+
+#[test]
+fn open_batches_are_those_that_are_neither_done_nor_superseded() {
+    let open: Vec<BatchState> = BatchState::iter().filter(|state| BatchState::OPEN.contains(state)).collect();
+    assert_eq!(open, [Pending, Leased, Failed]);
+}
+
+#[test]
+fn a_refused_change_says_what_and_why() {
+    let refused = KeyState::Active.next(KeyEvent::Destroy).unwrap_err();
+    assert_eq!(refused.to_string(), "a key cannot destroy while active");
+}
