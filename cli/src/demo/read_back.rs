@@ -43,9 +43,9 @@ pub(super) async fn read_back(world: &World, old_key: KeyId, book: &Book) -> Res
         let sql = format!("SELECT id, {} FROM {}", table.column, table.name);
         let mut cells = sqlx::query(AssertSqlSafe(sql)).fetch(&world.app);
         while let Some(row) = cells.try_next().await.map_err(failed)? {
-            seen += 1;
             let key = key_of(table, &row)?;
             let written = rows.get(&key);
+            seen += usize::from(written.is_some());
             match open(table, &key, &keyset, &row)? {
                 Err(why) => found.add_wrong(format!("{} {key}: {why}", table.name)),
                 Ok(_) if written.is_none() => found.add_wrong(format!("{} {key} was deleted and is back", table.name)),
@@ -54,7 +54,7 @@ pub(super) async fn read_back(world: &World, old_key: KeyId, book: &Book) -> Res
             }
         }
         if seen < rows.len() {
-            found.add_wrong(format!("{} has {seen} rows of {}", table.name, rows.len()));
+            found.add_wrong(format!("{} has lost {} of its rows", table.name, rows.len() - seen));
         }
     }
     Ok(found)

@@ -167,8 +167,8 @@ const ALTERATIONS: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "a column that is not unique",
-        r#""open_keyset" varchar(64) NULL UNIQUE"#,
-        r#""open_keyset" varchar(64) NULL"#,
+        r#""open_keyset" varchar(64) UNIQUE"#,
+        r#""open_keyset" varchar(64)"#,
         "migration says: unique index on reseal_rotations (open_keyset)",
     ),
     (

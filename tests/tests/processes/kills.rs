@@ -1,12 +1,12 @@
 //! Workers killed, Redis lost.
 
-use crate::world::{PATIENCE, World};
+use crate::world::{PATIENCE, World, rows};
 use reseal_tests::wait_until;
 use std::time::{Duration, Instant};
 
 #[test]
 fn workers_killed_every_second_and_redis_lost_twice_lose_nothing() {
-    let world = World::new([1_260, 24_000, 1_260], "");
+    let world = World::new(rows(), "");
     let mut workers = vec![world.worker(), world.worker(), world.worker()];
     world.run(&["rotate"]).ok();
     let mut holders_killed = 0;

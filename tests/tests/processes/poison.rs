@@ -1,10 +1,10 @@
 //! Rows that cannot be re-encrypted.
 
-use crate::world::{ROWS, World};
+use crate::world::{World, rows};
 
 #[test]
 fn poison_rows_need_attention_and_no_command_clears_the_key_until_they_are_repaired() {
-    let world = World::new(ROWS, "");
+    let world = World::new(rows(), "");
     let saved = world.app_sql("SELECT id, encode(encrypted_content, 'hex') FROM messages ORDER BY id LIMIT 5");
     let saved: Vec<(String, String)> =
         saved.lines().map(|l| l.split_once('|').map(|(id, cell)| (id.into(), cell.into())).unwrap()).collect();

@@ -1,16 +1,16 @@
 //! Several workers.
 
-use crate::world::{ROWS, World};
+use crate::world::{World, full_scale, rows};
 use std::time::Duration;
 
 #[test]
 fn three_workers_share_a_rotation_fairly_and_lose_nothing() {
-    let world = World::new(ROWS, "");
+    let world = World::new(rows(), "");
     let workers = [world.worker(), world.worker(), world.worker()];
     world.until("three workers are present", "SELECT count(*) FROM reseal_workers", |n| n == 3);
     let output = world.run(&["rotate", "--wait", "--json"]).ok();
     let end: serde_json::Value = serde_json::from_str(&output.stdout).expect("one object at the end");
-    let rows = ROWS.iter().sum::<usize>();
+    let rows = rows().iter().sum::<usize>();
     assert_eq!((&end["rows"], &end["reencrypted"]), (&rows.into(), &rows.into()));
     assert_eq!(
         (&end["state"], &end["old_key_state"], &end["quarantined"]),
@@ -30,7 +30,7 @@ fn three_workers_share_a_rotation_fairly_and_lose_nothing() {
     assert!(shares.len() == 3 && shares[0] > rows / 10, "one did next to nothing: {shares:?}");
     let batches =
         world.ledger_sql("SELECT min(n) FROM (SELECT count(*) n FROM reseal_batches GROUP BY planned_table_id) t");
-    assert!(batches.parse::<usize>().unwrap() >= 20);
+    assert!(full_scale() || batches.parse::<usize>().unwrap() >= 20, "{batches} batches");
 }
 
 #[test]

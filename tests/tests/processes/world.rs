@@ -10,7 +10,7 @@ use std::{
 
 static NAMES: AtomicU32 = AtomicU32::new(0);
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 pub(crate) struct World {
     pub(crate) postgres: &'static Postgres,
@@ -23,8 +23,15 @@ pub(crate) struct World {
 /// Rows in user_profiles, messages, sync_queue.
 pub(crate) type Rows = [usize; 3];
 
-/// Twenty batches of three chunks in each table, and more of messages.
-pub(crate) const ROWS: Rows = [1_260, 6_000, 1_260];
+/// `RESEAL_TEST_SCALE=full` runs at full size, with the default batches and chunks.
+pub(crate) fn full_scale() -> bool {
+    std::env::var_os("RESEAL_TEST_SCALE").is_some_and(|scale| scale == "full")
+}
+
+/// Twenty batches of three chunks in each table and more of messages, or the full size.
+pub(crate) fn rows() -> Rows {
+    if full_scale() { [100_000, 500_000, 50_000] } else { [1_260, 24_000, 1_260] }
+}
 
 impl World {
     /// Seeded by Python's Tink, its keyset imported, everything checked.
@@ -40,12 +47,13 @@ impl World {
                  columns = [{{ name = \"{column}\", associated_data = \"{name}.{column}:{{id}}\" }}]\n"
             )
         };
+        let sizes = if full_scale() { "" } else { "batch_rows = 60\nchunk_rows = 20\n" };
         let config = format!(
             "[ledger]\nurl = \"{ledger_url}\"\nkey_backup = \"{{data}}/keys\"\n\
              [queue]\nurl = \"{}\"\n[kek]\nuri = \"file:{{data}}/kek\"\n\
              [[source]]\nname = \"app\"\nurl = \"{app_url}\"\n\
              ignore_columns = [\"check.shadow.sha256\", \"check.shadow.id\", \"check.shadow.tbl\"]\n{}{}{}\
-             [rotation]\nbatch_rows = 60\nchunk_rows = 20\nwriter_ttl = \"2s\"\nclear_after = \"0s\"\n{rotation}\n",
+             [rotation]\n{sizes}writer_ttl = \"2s\"\nclear_after = \"0s\"\n{rotation}\n",
             redis.url(),
             table("user_profiles", "encrypted_data"),
             table("messages", "encrypted_content"),

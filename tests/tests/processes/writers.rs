@@ -1,6 +1,6 @@
 //! Applications that write meanwhile.
 
-use crate::world::World;
+use crate::world::{World, rows};
 use reseal_tests::{Job, Leash, Signal, spawn_python, wait_until};
 use serde_json::Value;
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn changes(summary: &Value) -> i64 {
 
 #[test]
 fn an_application_at_full_speed_loses_no_write_when_the_key_is_published_first() {
-    let world = World::new([1_260, 12_000, 1_260], "");
+    let world = World::new(rows(), "");
     let leash = Leash::new();
     let refused = {
         world.export("published.json");
