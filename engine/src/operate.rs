@@ -9,7 +9,8 @@ use crate::{
 use reseal_entities::{
     catalog as catalog_row,
     ledger::{
-        audit, catalog, keys as ledger_keys, plan, quarantine as ledger_quarantine, quarantine::Resolution, read,
+        audit, catalog, close::close_if_nothing_is_open, keys as ledger_keys, plan, quarantine as ledger_quarantine,
+        quarantine::Resolution, read,
     },
     quarantine,
     state::RotationState,
@@ -73,6 +74,7 @@ pub async fn resolve(
                     ),
                 ));
             }
+            close_if_nothing_is_open(&engine.ledger, actor, row.rotation_id).await?;
             return Ok(Resolved::Abandoned);
         }
         Some(Some(_)) => {
@@ -86,6 +88,7 @@ pub async fn resolve(
         }
     };
     close(engine, actor, &row, Resolution::Seen, note).await?;
+    close_if_nothing_is_open(&engine.ledger, actor, row.rotation_id).await?;
     Ok(seen)
 }
 

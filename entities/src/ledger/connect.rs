@@ -7,7 +7,7 @@ use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
     sea_query::OnConflict,
-    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+    sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ impl Ledger {
     /// Connects. A PostgreSQL whose commits can be lost (`synchronous_commit = off`, or a standby)
     /// is refused: it could forget the only copy of a key that rows already need.
     pub async fn connect(url: &str) -> Result<Self, LedgerError> {
+        if url.starts_with("sqlite:") {
+            make_private(url);
+        }
         let mut options = ConnectOptions::new(url);
         options
             .sqlx_logging(false)
@@ -99,5 +102,14 @@ impl Ledger {
             ));
         }
         Ok(())
+    }
+}
+
+/// Creates a SQLite ledger's file for its owner alone; its journals take over the mode. A file that
+/// is there already, or cannot be made, is left to the database to speak about.
+fn make_private(url: &str) {
+    use std::os::unix::fs::OpenOptionsExt;
+    if let Ok(options) = url.parse::<SqliteConnectOptions>() {
+        let _ = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(options.get_filename());
     }
 }

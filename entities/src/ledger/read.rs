@@ -121,6 +121,7 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
     let quarantined = tables.iter().map(|t| t.quarantined).sum();
     let workers = presence::alive(db).await?.len();
     let failed = batches.get("failed").copied().unwrap_or(0);
+    let open: i64 = BatchState::OPEN.iter().filter_map(|s| batches.get(&s.to_string())).sum();
     let waits_for_a_person = r.step_code.is_some() && r.step_failures > 0;
     let mut status = RotationStatus {
         id,
@@ -140,7 +141,7 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
         new_key: r.to_key_id.and_then(|id| keys.iter().find(|k| k.key_id == id)).map(tell),
         old_key_state: old.iter().map(|k| k.state).min_by_key(|s| *s as u8),
         old_keys: old.iter().map(tell).collect(),
-        gate: gate(db, &r, failed, quarantined).await?,
+        gate: gate(db, &r, open, quarantined).await?,
         workers,
         requested_at: r.requested_at,
         completed_at: r.completed_at,
@@ -205,10 +206,10 @@ pub async fn failed_batches(
 async fn gate(
     db: &impl ConnectionTrait,
     r: &rotations::Model,
-    failed: i64,
+    open: i64,
     quarantined: i64,
 ) -> Result<Vec<Condition>, LedgerError> {
-    use RotationState::{Clearing, Completed, Proving, Waiting};
+    use RotationState::{Clearing, Completed, Waiting};
     let past = |states: &[RotationState]| states.contains(&r.state);
     let proved: Vec<i64> = prove::current(db, r.id).await?.iter().map(|p| p.catalog_id).collect();
     let registered = catalog::Entity::find().filter(catalog::Column::ForgottenAt.is_null()).all(db).await?;
@@ -219,8 +220,8 @@ async fn gate(
     Ok(vec![
         Condition {
             what: "every batch is done",
-            met: past(&[Proving, Waiting, Clearing, Completed]),
-            detail: format!("{failed} failed; the rotation is {}", r.state),
+            met: r.planning_done && open == 0,
+            detail: if r.planning_done { format!("{open} open") } else { "planning goes on".to_owned() },
         },
         Condition {
             what: "no row is quarantined",
@@ -240,10 +241,11 @@ async fn gate(
         Condition {
             what: "nothing holds it",
             met: r.hold_at.is_none() && r.paused_at.is_none(),
-            detail: r
-                .paused_by
-                .clone()
-                .map_or_else(|| "a suspended key was used".into(), |who| format!("paused by {who}")),
+            detail: match (&r.paused_by, r.hold_at) {
+                (Some(who), _) => format!("paused by {who}"),
+                (None, Some(_)) => "a suspended key was used".to_owned(),
+                (None, None) => "nothing does".to_owned(),
+            },
         },
     ])
 }

@@ -19,7 +19,7 @@ pub enum KekError {
     #[error("a {0}: kek cannot be made here: make it where it lives, or use file:PATH")]
     NotCreatable(String),
     /// No file there
-    #[error("no kek at {}: `reseal keys init` makes one, or restore it from its backup", .0.display())]
+    #[error("there is no KEK at {}: restore it from its backup, or, for a ledger without keys, make one with `reseal keys init`", .0.display())]
     FileMissing(PathBuf),
     /// A KEK is there already
     #[error("{} exists and is not overwritten: keys wrapped under it would be lost", .0.display())]

@@ -9,7 +9,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::ground::{alone, for_each_ledger, is_postgres, run};
+use crate::ground::{alone, for_each_ledger, is_postgres, run, warm};
 
 async fn write(ledger: &Ledger, actor: &str, n: i64) -> Result<(), LedgerError> {
     let entry = Entry {
@@ -58,6 +58,7 @@ fn an_entry_of_a_change_that_was_rolled_back_leaves_no_gap() {
 #[test]
 fn eight_writers_at_once_keep_one_chain_without_a_gap() {
     for_each_ledger(async |ledger| {
+        warm(&ledger).await;
         let mut writers = JoinSet::new();
         for writer in 0..8 {
             let ledger = ledger.clone();

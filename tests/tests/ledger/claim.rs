@@ -16,7 +16,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statem
 use tokio::task::JoinSet;
 
 use crate::{
-    ground::{alone, for_each_ledger, run},
+    ground::{alone, for_each_ledger, run, warm},
     rows::{LATER, World, batch, everything},
 };
 
@@ -30,6 +30,7 @@ async fn expire(ledger: &Ledger, batch_id: i64) {
 fn of_sixteen_claims_at_once_exactly_one_wins() {
     for_each_ledger(async |ledger| {
         let w = World::at(ledger.db(), RotationState::Reencrypting).await;
+        warm(&ledger).await;
         for _ in 0..5 {
             let pending = w.batch(ledger.db(), BatchState::Pending).await;
             for epoch in 1..=2 {
@@ -163,6 +164,7 @@ fn a_split_puts_two_batches_in_place_of_what_is_left() {
 fn of_sixteen_claims_of_a_step_exactly_one_wins() {
     for_each_ledger(async |ledger| {
         let w = World::at(ledger.db(), RotationState::Proving).await;
+        warm(&ledger).await;
         for round in 1..=3 {
             let mut all = JoinSet::new();
             for n in 0..16 {

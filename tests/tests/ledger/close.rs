@@ -17,7 +17,7 @@ use sea_orm::{ColumnTrait, EntityTrait, Iterable, PaginatorTrait, QueryFilter};
 use tokio::{sync::Barrier, task::JoinSet};
 
 use crate::{
-    ground::{alone, for_each_ledger, is_postgres, run},
+    ground::{alone, for_each_ledger, is_postgres, run, warm},
     rows::{World, batch},
 };
 
@@ -25,6 +25,7 @@ use crate::{
 fn racing_last_batches_close_each_rotation_once() {
     for_each_ledger(async |ledger| {
         let (rotations, sessions) = (if is_postgres(&ledger) { 20 } else { 5 }, 8);
+        warm(&ledger).await;
         let mut worlds = Vec::new();
         let mut held = vec![Vec::new(); sessions];
         for _ in 0..rotations {
@@ -109,6 +110,7 @@ fn what_is_open_in_another_rotation_holds_nobody_up() {
 fn a_retry_that_races_with_closing_leaves_no_open_batch_in_a_rotation_that_is_proving() {
     for_each_ledger(async |ledger| {
         let rounds = if is_postgres(&ledger) { 60 } else { 15 };
+        warm(&ledger).await;
         let mut outcomes = [0, 0];
         for round in 0..rounds {
             let w = World::at(ledger.db(), RotationState::Reencrypting).await;

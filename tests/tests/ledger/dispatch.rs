@@ -7,7 +7,7 @@ use reseal_entities::{
 use tokio::task::JoinSet;
 
 use crate::{
-    ground::{alone, for_each_ledger, run},
+    ground::{alone, for_each_ledger, run, warm},
     rows::{LATER, World, batch},
 };
 
@@ -18,6 +18,7 @@ async fn due(ledger: &Ledger) -> Vec<i64> {
 #[test]
 fn of_sixteen_at_once_one_leads_until_it_resigns_or_is_silent() {
     for_each_ledger(async |ledger| {
+        warm(&ledger).await;
         let lead = async || {
             let mut all = JoinSet::new();
             for n in 0..16 {

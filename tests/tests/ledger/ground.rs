@@ -2,14 +2,17 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use reseal_entities::ledger::{Ledger, LedgerError};
 use reseal_migration::migrate_ledger;
 use reseal_tests::shared_postgres;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
-use tokio::runtime::Builder;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, TransactionTrait};
+use tokio::{runtime::Builder, sync::Barrier, task::JoinSet};
 
 /// Runs `test` with the address of an empty database, once on each kind of database.
 pub(crate) fn for_each_database(test: impl AsyncFn(String)) {
@@ -42,6 +45,21 @@ pub(crate) fn for_each_ledger(test: impl AsyncFn(Ledger)) {
         test(ledger.clone()).await;
         ledger.db().clone().close().await.expect("closed");
     });
+}
+
+/// Opens every connection of the pool, so that a race is not won by who has the first one.
+pub(crate) async fn warm(ledger: &Ledger) {
+    let all_open = Arc::new(Barrier::new(8));
+    let mut opening = JoinSet::new();
+    for _ in 0..8 {
+        let (db, all_open) = (ledger.db().clone(), Arc::clone(&all_open));
+        opening.spawn(async move {
+            let txn = db.begin().await.expect("a connection");
+            all_open.wait().await;
+            txn.rollback().await.expect("nothing was done");
+        });
+    }
+    opening.join_all().await;
 }
 
 pub(crate) fn is_postgres(ledger: &Ledger) -> bool {

@@ -1,6 +1,6 @@
 //! Opening: one rotation of a keyset at a time, and the same request again finds the same one.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use reseal_entities::{
     ledger::{
@@ -11,10 +11,10 @@ use reseal_entities::{
     state::{KeyState, RotationState},
 };
 use sea_orm::{EntityTrait, Iterable, PaginatorTrait};
-use tokio::task::JoinSet;
+use tokio::{sync::Barrier, task::JoinSet};
 
 use crate::{
-    ground::{alone, for_each_ledger, run},
+    ground::{alone, for_each_ledger, run, warm},
     rows::{World, key, keyset},
 };
 
@@ -68,10 +68,14 @@ fn fifty_identical_requests_at_once_make_one_rotation() {
         for idempotency_key in [None, Some("the same".to_owned())] {
             let (name, _) = rotatable(&ledger).await;
             let request = Request { idempotency_key, ..request(&name) };
-            let mut all = JoinSet::new();
+            warm(&ledger).await;
+            let (mut all, start) = (JoinSet::new(), Arc::new(Barrier::new(50)));
             for _ in 0..50 {
-                let (ledger, request) = (ledger.clone(), request.clone());
-                all.spawn(async move { open(&ledger, &request).await.unwrap() });
+                let (ledger, request, start) = (ledger.clone(), request.clone(), Arc::clone(&start));
+                all.spawn(async move {
+                    start.wait().await;
+                    open(&ledger, &request).await.unwrap()
+                });
             }
             let answers = all.join_all().await;
             let ids: BTreeSet<i64> = answers.iter().map(id).collect();

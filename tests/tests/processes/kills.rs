@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 #[test]
 fn workers_killed_every_second_and_redis_lost_twice_lose_nothing() {
     let world = World::new(rows(), "");
-    let mut workers = vec![world.worker(), world.worker(), world.worker()];
+    let mut workers = [world.worker(), world.worker(), world.worker()];
     world.run(&["rotate"]).ok();
     let mut holders_killed = 0;
     for round in 0..6 {

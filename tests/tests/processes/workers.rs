@@ -4,6 +4,7 @@ use crate::world::{World, full_scale, rows};
 use std::time::Duration;
 
 #[test]
+#[expect(clippy::print_stderr, reason = "figures, for who runs it at full scale with --nocapture")]
 fn three_workers_share_a_rotation_fairly_and_lose_nothing() {
     let world = World::new(rows(), "");
     let workers = [world.worker(), world.worker(), world.worker()];
@@ -23,7 +24,7 @@ fn three_workers_share_a_rotation_fairly_and_lose_nothing() {
         worker.terminate();
         assert_eq!(worker.wait(Duration::from_secs(20)).code, 0, "{}", worker.stderr());
     }
-    eprintln!("{end}");
+    eprintln!("{end} by {}", world.ledger_sql("SELECT string_agg(reencrypted::text, ', ') FROM reseal_workers"));
     let shares = world.ledger_sql("SELECT reencrypted FROM reseal_workers ORDER BY 1");
     let shares: Vec<usize> = shares.lines().map(|n| n.parse().unwrap()).collect();
     assert_eq!(shares.iter().sum::<usize>(), rows);
