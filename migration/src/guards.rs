@@ -6,7 +6,7 @@
 
 use sea_orm_migration::{
     prelude::*,
-    sea_orm::{ConnectionTrait, DbBackend},
+    sea_orm::{ConnectionTrait, DbBackend, Statement},
 };
 
 /// True when `OLD` may be destroyed. The only rule that lets key material go.
@@ -28,7 +28,7 @@ const MAY_DESTROY: &str = "
 
 pub(crate) async fn install(m: &SchemaManager<'_>) -> Result<(), DbErr> {
     let sql = match m.get_database_backend() {
-        DbBackend::Postgres => postgres(),
+        DbBackend::Postgres => postgres(&schema(m).await?),
         DbBackend::Sqlite => sqlite(),
         other => {
             return Err(DbErr::Custom(format!("a ledger on {other:?} is not supported yet: use PostgreSQL or SQLite")));
@@ -37,12 +37,23 @@ pub(crate) async fn install(m: &SchemaManager<'_>) -> Result<(), DbErr> {
     m.get_connection().execute_unprepared(&sql).await.map(|_| ())
 }
 
-fn postgres() -> String {
+/// The schema that the ledger's tables are in, quoted.
+async fn schema(m: &SchemaManager<'_>) -> Result<String, DbErr> {
+    let sql = "SELECT quote_ident(current_schema()) AS name";
+    let row = m.get_connection().query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+    row.ok_or_else(|| DbErr::Custom("the ledger's role has no schema to create tables in".into()))?.try_get("", "name")
+}
+
+// The search path is fixed, and temporary tables last in it: one called like a ledger's table would
+// otherwise stand in for it.
+fn postgres(schema: &str) -> String {
     format!(
-        "CREATE FUNCTION reseal_guard_keys() RETURNS trigger LANGUAGE plpgsql AS $guard$
+        "CREATE FUNCTION reseal_guard_keys() RETURNS trigger LANGUAGE plpgsql
+  SET search_path = {schema}, pg_temp AS $guard$
 BEGIN
   IF TG_OP = 'UPDATE' THEN
-    IF NEW.key_id = OLD.key_id AND NEW.keyset = OLD.keyset THEN
+    IF NEW.key_id = OLD.key_id AND NEW.keyset = OLD.keyset AND NEW.version = OLD.version
+       AND NEW.generation >= OLD.generation THEN
       IF NEW.wrapped_dek IS NOT DISTINCT FROM OLD.wrapped_dek
          AND (NEW.state = OLD.state OR 'destroyed' NOT IN (NEW.state, OLD.state)) THEN
         RETURN NEW;
@@ -62,7 +73,8 @@ CREATE TRIGGER reseal_guard_keys_truncate BEFORE TRUNCATE ON reseal_keys
 ALTER TABLE reseal_keys ENABLE ALWAYS TRIGGER reseal_guard_keys;
 ALTER TABLE reseal_keys ENABLE ALWAYS TRIGGER reseal_guard_keys_truncate;
 
-CREATE FUNCTION reseal_guard_audit() RETURNS trigger LANGUAGE plpgsql AS $guard$
+CREATE FUNCTION reseal_guard_audit() RETURNS trigger LANGUAGE plpgsql
+  SET search_path = {schema}, pg_temp AS $guard$
 BEGIN
   RAISE EXCEPTION 'reseal: the audit is append-only' USING ERRCODE = 'RS003';
 END $guard$;
@@ -80,7 +92,8 @@ fn sqlite() -> String {
     format!(
         "CREATE TRIGGER reseal_guard_keys_update BEFORE UPDATE ON reseal_keys
 WHEN NOT (
-    NEW.key_id = OLD.key_id AND NEW.keyset = OLD.keyset AND (
+    NEW.key_id = OLD.key_id AND NEW.keyset = OLD.keyset AND NEW.version = OLD.version
+    AND NEW.generation >= OLD.generation AND (
       (NEW.wrapped_dek IS OLD.wrapped_dek AND (NEW.state = OLD.state OR 'destroyed' NOT IN (NEW.state, OLD.state)))
       OR (NEW.state = 'destroyed' AND NEW.wrapped_dek IS NULL AND {MAY_DESTROY})))
 BEGIN SELECT RAISE(ABORT, 'reseal: the key is still needed, or its proof is not current'); END;

@@ -44,7 +44,7 @@ pub async fn record(txn: &impl ConnectionTrait, entry: Entry<'_>) -> Result<(), 
         at: now_ms(txn).await?,
         actor: entry.actor.chars().take(128).collect(),
         action: entry.action.to_owned(),
-        subject: entry.subject,
+        subject: entry.subject.chars().take(255).collect(),
         before: entry.before.to_string(),
         after: entry.after.to_string(),
         hash: String::new(),
@@ -95,37 +95,51 @@ pub struct Verdict {
 /// Reads the whole chain, oldest first, and says where it breaks: an edited, deleted or reordered
 /// entry, or a tail that was cut off.
 pub async fn verify(db: &impl ConnectionTrait) -> Result<Verdict, LedgerError> {
-    let head = audit_head::Entity::find_by_id(1).one(db).await?;
     let (mut seq, mut hash) = (0, "0".repeat(64));
     loop {
+        // An entry and its head are written together, so the entries up to a head that was read are
+        // there, and a head that is read later is never older.
+        let before = head(db).await?;
+        if let Some(broken) = read_on(db, &mut seq, &mut hash).await? {
+            return Ok(Verdict { entries: seq, broken: Some(broken) });
+        }
+        let after = head(db).await?;
+        let broken = match (before, after) {
+            (Some(before), _) if before.seq > seq => Some(format!("entries {} to {} are missing", seq + 1, before.seq)),
+            (Some(_), Some(after)) if after.seq > seq => continue, // appended meanwhile
+            (Some(_), Some(after)) if after.seq < seq => Some("the head was set back".to_owned()),
+            (Some(_), Some(after)) if after.hash != hash => Some("the head does not fit the last entry".to_owned()),
+            (Some(_), Some(_)) => None,
+            _ => Some("the head is missing".to_owned()),
+        };
+        return Ok(Verdict { entries: seq, broken });
+    }
+}
+
+async fn head(db: &impl ConnectionTrait) -> Result<Option<audit_head::Model>, LedgerError> {
+    Ok(audit_head::Entity::find_by_id(1).one(db).await?)
+}
+
+/// Follows the chain from `seq` to the last entry there is. Some: where it breaks.
+async fn read_on(db: &impl ConnectionTrait, seq: &mut i64, hash: &mut String) -> Result<Option<String>, LedgerError> {
+    loop {
         let rows = audit::Entity::find()
-            .filter(audit::Column::Seq.gt(seq))
+            .filter(audit::Column::Seq.gt(*seq))
             .order_by_asc(audit::Column::Seq)
             .limit(1_000)
             .all(db)
             .await?;
         if rows.is_empty() {
-            break;
+            return Ok(None);
         }
         for row in rows {
-            if row.seq != seq + 1 {
-                return Ok(Verdict { entries: seq, broken: Some(format!("entry {} is missing", seq + 1)) });
+            if row.seq != *seq + 1 {
+                return Ok(Some(format!("entry {} is missing", *seq + 1)));
             }
-            if chained(&hash, &row) != row.hash {
-                return Ok(Verdict {
-                    entries: seq,
-                    broken: Some(format!("entry {} is not what was written", row.seq)),
-                });
+            if chained(hash, &row) != row.hash {
+                return Ok(Some(format!("entry {} is not what was written", row.seq)));
             }
-            (seq, hash) = (row.seq, row.hash);
+            (*seq, *hash) = (row.seq, row.hash);
         }
     }
-    // Entries appended while we read are after the head that we read first.
-    let broken = match head {
-        None => Some("the head is missing".to_owned()),
-        Some(head) if head.seq > seq => Some(format!("entries {} to {} are missing", seq + 1, head.seq)),
-        Some(head) if head.seq == seq && head.hash != hash => Some("the head does not fit the last entry".to_owned()),
-        Some(_) => None,
-    };
-    Ok(Verdict { entries: seq, broken })
 }

@@ -36,6 +36,9 @@ pub async fn claim_if_due(
     batch_id: i64,
     worker: &str,
 ) -> Result<Option<Claimed>, LedgerError> {
+    // The epoch is named, not merely raised and read back: two lanes of one worker, of which one slept
+    // past its lease, would otherwise both take the younger one's for theirs.
+    let Some(seen) = batches::Entity::find_by_id(batch_id).one(db).await? else { return Ok(None) };
     let free = Condition::any()
         .add(batches::Column::State.eq(BatchState::Pending))
         .add(Expr::col(batches::Column::LeaseUntil).lt(now(db)));
@@ -51,11 +54,12 @@ pub async fn claim_if_due(
         .to_owned();
     let claimed = batches::Entity::update_many()
         .col_expr(batches::Column::State, Expr::value(after::<BatchState>(BatchEvent::Claim)))
-        .col_expr(batches::Column::Epoch, Expr::col(batches::Column::Epoch).add(1))
+        .col_expr(batches::Column::Epoch, Expr::value(seen.epoch + 1))
         .col_expr(batches::Column::LeaseUntil, now_plus(db, LEASE_MS))
         .col_expr(batches::Column::Worker, Expr::value(worker))
         .col_expr(batches::Column::BarrenClaims, Expr::col(batches::Column::BarrenClaims).add(1))
         .filter(batches::Column::Id.eq(batch_id))
+        .filter(batches::Column::Epoch.eq(seen.epoch))
         .filter(may::<BatchState>(batches::Column::State, BatchEvent::Claim))
         .filter(free)
         .filter(Expr::col(batches::Column::DueAt).lte(now(db)))
@@ -65,9 +69,7 @@ pub async fn claim_if_due(
     if claimed.rows_affected == 0 {
         return Ok(None);
     }
-    let held = batches::Entity::find_by_id(batch_id)
-        .filter(batches::Column::Worker.eq(worker))
-        .filter(batches::Column::State.eq(BatchState::Leased));
+    let held = batches::Entity::find_by_id(batch_id).filter(batches::Column::Epoch.eq(seen.epoch + 1));
     let Some(batch) = held.one(db).await? else { return Ok(None) };
     let table = planned_tables::Entity::find_by_id(batch.planned_table_id).one(db).await?;
     let rotation = rotations::Entity::find_by_id(batch.rotation_id).one(db).await?;

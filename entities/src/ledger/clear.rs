@@ -56,8 +56,9 @@ pub async fn intend_if_waited(
     Ok(true)
 }
 
-/// Wipes the wrapped bytes of every key that the rotation retires, all or none. The conditions of
-/// the law stand in the `WHERE`; the database's own guard checks them, and the proofs, once more.
+/// Wipes the wrapped bytes of every key that the rotation retires, all or none. The key's and the
+/// rotation's states stand in the `WHERE`; proofs and waiting time are the database's own guard's
+/// (`migration/src/guards.rs`), which holds against every client.
 pub async fn wipe_if_held(
     txn: &impl ConnectionTrait,
     actor: &str,

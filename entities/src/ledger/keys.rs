@@ -54,6 +54,16 @@ pub async fn create_keyset(txn: &impl ConnectionTrait, actor: &str, name: &str) 
 
 /// Stores a key as the keyset's next version. An id that the ledger has ever seen is refused.
 pub async fn insert(txn: &impl ConnectionTrait, actor: &str, keyset: &str, key: NewKey) -> Result<i32, LedgerError> {
+    insert_as(txn, actor, keyset, None, key).await
+}
+
+async fn insert_as(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    keyset: &str,
+    version: Option<i32>,
+    key: NewKey,
+) -> Result<i32, LedgerError> {
     if let Some(taken) = keys::Entity::find_by_id(key.key_id).one(txn).await? {
         return Err(LedgerError::refused(
             "key_id_taken",
@@ -63,7 +73,9 @@ pub async fn insert(txn: &impl ConnectionTrait, actor: &str, keyset: &str, key: 
             ),
         ));
     }
-    let version = of_keyset(txn, keyset).await?.iter().map(|k| k.version).max().unwrap_or(0) + 1;
+    let taken = of_keyset(txn, keyset).await?;
+    let next = taken.iter().map(|k| k.version).max().unwrap_or(0) + 1;
+    let version = version.filter(|v| taken.iter().all(|k| k.version != *v)).unwrap_or(next);
     let created_at = super::time::now_ms(txn).await?;
     let active = key.state == KeyState::Active;
     keys::Entity::insert(keys::ActiveModel {
@@ -201,18 +213,10 @@ pub async fn recover(
     if keys::Entity::find_by_id(key.key_id).one(txn).await?.is_some() {
         return Ok(false);
     }
-    let taken = of_keyset(txn, keyset).await?.iter().any(|k| k.version == version);
     let active = of_keyset(txn, keyset).await?.iter().any(|k| k.state == KeyState::Active);
     let state = if active { KeyState::Deactivated } else { KeyState::Active };
     let key_id = key.key_id;
-    insert(txn, actor, keyset, NewKey { state, ..key }).await?;
-    if !taken {
-        keys::Entity::update_many()
-            .col_expr(keys::Column::Version, Expr::value(version))
-            .filter(keys::Column::KeyId.eq(key_id))
-            .exec(txn)
-            .await?;
-    }
+    let version = insert_as(txn, actor, keyset, Some(version), NewKey { state, ..key }).await?;
     let after = json!({"keyset": keyset, "version": version, "state": state});
     let subject = format!("key {key_id}");
     audit::record(txn, audit::Entry { actor, action: "key.recovered", subject, before: json!(null), after }).await?;

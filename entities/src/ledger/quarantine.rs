@@ -50,6 +50,7 @@ pub async fn found(
         });
         let cell = [quarantine::Column::PlannedTableId, quarantine::Column::RowKey, quarantine::Column::ColumnName];
         let now_wrong = [
+            quarantine::Column::BatchId,
             quarantine::Column::Code,
             quarantine::Column::FoundKeyId,
             quarantine::Column::CellBytes,

@@ -5,7 +5,7 @@ use crate::{
     batches,
     quarantine::{self, QuarantineState},
     rotations,
-    state::{BatchEvent, BatchState},
+    state::{BatchEvent, BatchState, RotationState},
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect,
@@ -87,7 +87,10 @@ pub async fn retry(
         .to_owned();
     let failed_or_with_rows =
         batches::Column::State.eq(BatchState::Failed).or(batches::Column::Id.in_subquery(with_rows));
-    let batches = again.filter(failed_or_with_rows).exec(txn).await?.rows_affected;
+    // Once a rotation is proving nobody claims its batches: the sweep looks at the rows again.
+    let reopens =
+        matches!(rotation.state, RotationState::Requested | RotationState::Planning | RotationState::Reencrypting);
+    let batches = if reopens { again.filter(failed_or_with_rows).exec(txn).await?.rows_affected } else { 0 };
     if let (What::Batch(id), 0, 0) = (what, batches, rows) {
         return Err(LedgerError::refused(
             "nothing_to_retry",
@@ -96,12 +99,16 @@ pub async fn retry(
             ),
         ));
     }
-    // A row whose batch was split and is not done again is the sweep's.
+    // A row whose batch was split, or is not done again, is the sweep's.
     let split = Query::select()
         .column(batches::Column::Id)
         .from(batches::Entity)
         .and_where(batches::Column::RotationId.eq(rotation_id))
-        .and_where(batches::Column::State.eq(BatchState::Superseded))
+        .and_where(batches::Column::State.is_in(if reopens {
+            vec![BatchState::Superseded]
+        } else {
+            vec![BatchState::Superseded, BatchState::Done, BatchState::Failed]
+        }))
         .to_owned();
     quarantine::Entity::update_many()
         .col_expr(quarantine::Column::BatchId, Expr::value(Option::<i64>::None))

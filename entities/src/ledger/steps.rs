@@ -21,14 +21,17 @@ pub async fn claim_if_due(
     worker: &str,
     states: &[RotationState],
 ) -> Result<Option<rotations::Model>, LedgerError> {
+    // As with a batch, the epoch is named.
+    let Some(seen) = rotations::Entity::find_by_id(rotation_id).one(db).await? else { return Ok(None) };
     let lease_over = Condition::any()
         .add(rotations::Column::StepLeaseUntil.is_null())
         .add(Expr::col(rotations::Column::StepLeaseUntil).lt(now(db)));
     let claimed = rotations::Entity::update_many()
-        .col_expr(rotations::Column::StepEpoch, Expr::col(rotations::Column::StepEpoch).add(1))
+        .col_expr(rotations::Column::StepEpoch, Expr::value(seen.step_epoch + 1))
         .col_expr(rotations::Column::StepLeaseUntil, now_plus(db, STEP_LEASE_MS))
         .col_expr(rotations::Column::StepWorker, Expr::value(worker))
         .filter(rotations::Column::Id.eq(rotation_id))
+        .filter(rotations::Column::StepEpoch.eq(seen.step_epoch))
         .filter(rotations::Column::State.is_in(states.iter().copied()))
         .filter(rotations::Column::PausedAt.is_null())
         .filter(Expr::col(rotations::Column::StepDueAt).lte(now(db)))
@@ -38,7 +41,7 @@ pub async fn claim_if_due(
     if claimed.rows_affected == 0 {
         return Ok(None);
     }
-    let held = rotations::Entity::find_by_id(rotation_id).filter(rotations::Column::StepWorker.eq(worker));
+    let held = rotations::Entity::find_by_id(rotation_id).filter(rotations::Column::StepEpoch.eq(seen.step_epoch + 1));
     Ok(held.one(db).await?)
 }
 

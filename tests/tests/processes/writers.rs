@@ -76,3 +76,25 @@ fn a_stale_application_is_swept_then_refused_and_the_rotation_still_finishes() {
         refused.stdout
     );
 }
+
+#[test]
+fn a_history_table_that_nobody_registered_blocks_the_proof_by_name() {
+    let world = World::new([600, 600, 600], "");
+    world.app_sql(
+        "CREATE TABLE message_history (id bigint, was bytea);
+         CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+           INSERT INTO message_history VALUES (OLD.id, OLD.encrypted_content); RETURN NEW; END $$;
+         CREATE TRIGGER keep BEFORE UPDATE ON messages FOR EACH ROW EXECUTE FUNCTION keep()",
+    );
+    let _worker = world.worker();
+    let waited = world.run(&["rotate", "--wait"]);
+    assert_eq!(waited.code, 3, "{}{}", waited.stdout, waited.stderr);
+    let status = world.status();
+    assert_eq!(status["code"], "proof_blocked");
+    let detail = status["detail"].as_str().unwrap();
+    assert!(detail.contains("public.message_history.was is not registered and holds 600 cells"), "{detail}");
+    assert_eq!(status["old_key_state"], "deactivated");
+    world.app_sql("DELETE FROM message_history");
+    world.until_completed();
+    world.nothing_is_lost_and_the_old_key_is_gone();
+}
