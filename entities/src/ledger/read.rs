@@ -259,10 +259,10 @@ fn summary(s: &RotationStatus) -> String {
         let failed = s.batches.get("failed").copied().unwrap_or(0);
         let mut why = Vec::new();
         if s.quarantined > 0 {
-            why.push(format!("{} rows are quarantined", s.quarantined));
+            why.push(counted(s.quarantined, "row is quarantined", "rows are quarantined"));
         }
         if failed > 0 {
-            why.push(format!("{failed} batches have failed"));
+            why.push(counted(failed, "batch has failed", "batches have failed"));
         }
         if let (Some(detail), true) = (&s.detail, why.is_empty()) {
             why.push(detail.clone());
@@ -284,4 +284,8 @@ fn summary(s: &RotationStatus) -> String {
         RotationState::Clearing => format!("clearing the old key{idle}"),
         RotationState::Completed => "completed; the old key is destroyed".to_owned(),
     }
+}
+
+fn counted(n: i64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
 }

@@ -20,6 +20,11 @@ fn three_workers_share_a_rotation_fairly_and_lose_nothing() {
     assert!(end["seconds"].is_number() && end["tables"].as_array().unwrap().len() == 3, "{end}");
     let compared = world.nothing_is_lost_and_the_old_key_is_gone();
     assert_eq!(compared["rows"], rows);
+    let peak = |w: &reseal_tests::Child| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", w.pid())).unwrap_or_default();
+        status.lines().find_map(|l| l.strip_prefix("VmHWM:").map(|kb| kb.trim().to_owned())).unwrap_or_default()
+    };
+    eprintln!("peak memory of the workers: {}", [0, 1, 2].map(|i| peak(&workers[i])).join(", "));
     for worker in &workers {
         worker.terminate();
         assert_eq!(worker.wait(Duration::from_secs(20)).code, 0, "{}", worker.stderr());

@@ -46,7 +46,7 @@ pub(super) fn constraint_sql(shape: &Shape, fence: &Fence) -> Vec<String> {
 }
 
 async fn connect(ddl_url: &str) -> Result<PgConnection, SourceError> {
-    let mut connection = PgConnection::connect(ddl_url).await?;
+    let mut connection = quiet(ddl_url)?.connect().await?;
     sqlx::raw_sql(SESSION_DDL).execute(&mut connection).await?;
     Ok(connection)
 }

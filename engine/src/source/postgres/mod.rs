@@ -7,8 +7,8 @@ mod shape;
 
 use super::*;
 use sqlx::{
-    AssertSqlSafe, PgConnection, PgPool, Postgres as Db, Row as _,
-    postgres::{PgArguments, PgPoolOptions},
+    AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Postgres as Db, Row as _,
+    postgres::{PgArguments, PgConnectOptions, PgPoolOptions},
     query::Query,
 };
 use std::time::Duration;
@@ -32,11 +32,16 @@ impl Postgres {
             .after_connect(|connection, _| {
                 Box::pin(async move { sqlx::raw_sql(SESSION).execute(connection).await.map(|_| ()) })
             })
-            .connect(url)
+            .connect_with(quiet(url)?)
             .await?;
         refuse_standby(&mut *pool.acquire().await?).await?;
         Ok(Self { pool, ddl_url: ddl_url.to_owned() })
     }
+}
+
+/// Statements are not logged, slow ones neither: their text is ours, and long.
+fn quiet(url: &str) -> Result<PgConnectOptions, SourceError> {
+    Ok(url.parse::<PgConnectOptions>()?.disable_statement_logging())
 }
 
 /// A standby lags behind what applications committed, so nothing is counted or planned on one.

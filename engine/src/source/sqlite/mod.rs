@@ -7,7 +7,7 @@ mod shape;
 
 use super::*;
 use sqlx::{
-    AssertSqlSafe, Row as _, Sqlite as Db, SqlitePool,
+    AssertSqlSafe, ConnectOptions, Row as _, Sqlite as Db, SqlitePool,
     query::Query,
     sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions},
 };
@@ -22,7 +22,8 @@ pub(super) struct Sqlite {
 
 impl Sqlite {
     pub(super) async fn open(url: &str, beside_ledger: bool) -> Result<Self, SourceError> {
-        let options = SqliteConnectOptions::from_str(url)?.busy_timeout(Duration::from_secs(10));
+        let options =
+            SqliteConnectOptions::from_str(url)?.busy_timeout(Duration::from_secs(10)).disable_statement_logging();
         let pool = SqlitePoolOptions::new()
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(10))
