@@ -4,10 +4,12 @@
 //! Primary keys travel as canonical text (integers in decimal, uuids in lower case with hyphens), so
 //! that there is one code path for every key type.
 
+mod count;
 mod error;
 mod postgres;
 mod sqlite;
 
+pub use count::{Answer, KeyCount, Question};
 pub use error::{SourceError, SourceErrorKind};
 
 use async_trait::async_trait;
@@ -72,39 +74,6 @@ pub struct Swap {
     pub key: String,
     /// Per column: the first bytes of the cell as it was read, and the new cell.
     pub cells: Vec<Option<(Vec<u8>, Vec<u8>)>>,
-}
-
-/// What is counted in one column.
-#[derive(Clone, Debug)]
-pub struct Question {
-    /// The column.
-    pub column: String,
-    /// Headers of retired keys.
-    pub retired: Vec<Header>,
-    /// Headers of the keys that explain a cell: the column's own keyset's, not retired, not destroyed.
-    pub known: Vec<Header>,
-}
-
-/// What was counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Answer {
-    /// Cells that are not NULL.
-    pub cells: i64,
-    /// Cells that are NULL.
-    pub nulls: i64,
-    /// Cells under a retired key.
-    pub under_retired: i64,
-    /// Cells that neither a known nor a retired key explains.
-    pub unaccounted: i64,
-}
-
-/// Cells under one key in one column.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct KeyCount {
-    /// The key id in the header; none: not a cell's header at all.
-    pub key_id: Option<u32>,
-    /// So many cells.
-    pub cells: i64,
 }
 
 /// The rule that the source itself enforces on one column.

@@ -45,27 +45,10 @@ const COLUMNS: &str = "
 #[async_trait]
 impl Prover for Session {
     async fn count(&mut self, shape: &Shape, questions: &[Question]) -> Result<Vec<Answer>, SourceError> {
-        let term = |q: &Question| {
-            let (c, retired) = (quoted(&q.column), literals(&q.retired));
-            let known = literals(&[q.retired.clone(), q.known.clone()].concat());
-            let header = format!("substring({c} from 1 for 5)");
-            format!(
-                "count({c}), count(*) - count({c}), count(*) FILTER (WHERE {header} = ANY ({retired})), \
-                 count(*) FILTER (WHERE {c} IS NOT NULL AND {header} <> ALL ({known}))"
-            )
-        };
-        let sql =
-            format!("SELECT {} FROM {}", questions.iter().map(term).collect::<Vec<_>>().join(", "), table_of(shape));
-        let row = query(sql).fetch_one(&mut self.connection).await?;
-        let answer = |i: usize| {
-            Ok(Answer {
-                cells: row.try_get(4 * i)?,
-                nulls: row.try_get(4 * i + 1)?,
-                under_retired: row.try_get(4 * i + 2)?,
-                unaccounted: row.try_get(4 * i + 3)?,
-            })
-        };
-        (0..questions.len()).map(answer).collect()
+        let header = |c: &str| format!("substring({c} from 1 for 5)");
+        let among = |first: &str, headers: &[Header]| format!("({first} = ANY ({}))", literals(headers));
+        let sql = format!("SELECT {} FROM {}", count::select_list(questions, header, among), table_of(shape));
+        count::answers(&query(sql).fetch_one(&mut self.connection).await?, questions)
     }
 
     async fn read(

@@ -24,28 +24,10 @@ impl Session {
 #[async_trait]
 impl Prover for Session {
     async fn count(&mut self, shape: &Shape, questions: &[Question]) -> Result<Vec<Answer>, SourceError> {
-        let term = |q: &Question| {
-            let c = quoted(&q.column);
-            let header = first_bytes(&c, 5);
-            let explained = literals(&[q.retired.clone(), q.known.clone()].concat());
-            format!(
-                "count({c}), count(*) - count({c}), count(*) FILTER (WHERE {header} IN ({})), \
-                 count(*) FILTER (WHERE {c} IS NOT NULL AND {header} NOT IN ({explained}))",
-                literals(&q.retired)
-            )
-        };
-        let sql =
-            format!("SELECT {} FROM {}", questions.iter().map(term).collect::<Vec<_>>().join(", "), table_of(shape));
-        let row = query(sql).fetch_one(&mut self.connection).await?;
-        let answer = |i: usize| {
-            Ok(Answer {
-                cells: row.try_get(4 * i)?,
-                nulls: row.try_get(4 * i + 1)?,
-                under_retired: row.try_get(4 * i + 2)?,
-                unaccounted: row.try_get(4 * i + 3)?,
-            })
-        };
-        (0..questions.len()).map(answer).collect()
+        let header = |c: &str| first_bytes(c, 5);
+        let among = |first: &str, headers: &[Header]| format!("({first} IN ({}))", literals(headers));
+        let sql = format!("SELECT {} FROM {}", count::select_list(questions, header, among), table_of(shape));
+        count::answers(&query(sql).fetch_one(&mut self.connection).await?, questions)
     }
 
     async fn read(
