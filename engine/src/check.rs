@@ -8,8 +8,8 @@ use crate::{
 use reseal_entities::ledger::catalog;
 use serde::Serialize;
 
-/// So many cells of a column are opened, the newest first.
-pub const SAMPLE_ROWS: u32 = 100;
+/// So many cells of a column are opened from each end of its table.
+pub const SAMPLE_ROWS: u32 = 50;
 
 /// What was found of one column.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -74,7 +74,11 @@ pub async fn check(engine: &Engine) -> Result<Findings, EngineError> {
                 );
             }
             let keyset = engine.keyring.keyset(&column.keyset, None).await?;
-            for (key, cell) in target.source.sample(&target.shape, &column.column_name, SAMPLE_ROWS).await? {
+            let mut sample = target.source.sample(&target.shape, &column.column_name, true, SAMPLE_ROWS).await?;
+            sample.extend(target.source.sample(&target.shape, &column.column_name, false, SAMPLE_ROWS).await?);
+            sample.sort_unstable();
+            sample.dedup();
+            for (key, cell) in sample {
                 match keyset.decrypt(&cell, &template.render(std::slice::from_ref(&key))) {
                     Ok(_) => check.opened += 1,
                     Err(e) => check.unreadable.push(format!("row {key}: {} ({e})", e.code())),

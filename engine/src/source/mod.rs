@@ -150,8 +150,14 @@ pub trait Source: Send + Sync {
     /// Sets a cell to NULL if it still is `old`.
     async fn abandon(&self, shape: &Shape, key: &str, column: &str, old: &[u8]) -> Result<bool, SourceError>;
 
-    /// Some cells of a column, for `check` to open.
-    async fn sample(&self, shape: &Shape, column: &str, rows: u32) -> Result<Vec<(String, Vec<u8>)>, SourceError>;
+    /// Some cells of a column, for `check` to open: those with the largest keys, or the smallest.
+    async fn sample(
+        &self,
+        shape: &Shape,
+        column: &str,
+        largest: bool,
+        rows: u32,
+    ) -> Result<Vec<(String, Vec<u8>)>, SourceError>;
 
     /// Cells per key id in one column.
     async fn census(&self, shape: &Shape, column: &str) -> Result<Vec<KeyCount>, SourceError>;

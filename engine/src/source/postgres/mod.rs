@@ -159,10 +159,16 @@ impl Source for Postgres {
         Ok(query(sql).bind(key).bind(old).execute(&self.pool).await?.rows_affected() == 1)
     }
 
-    async fn sample(&self, shape: &Shape, column: &str, rows: u32) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
-        let (key, c) = (quoted(&shape.key), quoted(column));
+    async fn sample(
+        &self,
+        shape: &Shape,
+        column: &str,
+        largest: bool,
+        rows: u32,
+    ) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+        let (key, c, order) = (quoted(&shape.key), quoted(column), if largest { "DESC" } else { "ASC" });
         let sql = format!(
-            "SELECT {key}::text AS reseal_k, {c} FROM {} WHERE {c} IS NOT NULL ORDER BY {key} DESC LIMIT $1",
+            "SELECT {key}::text AS reseal_k, {c} FROM {} WHERE {c} IS NOT NULL ORDER BY {key} {order} LIMIT $1",
             table_of(shape)
         );
         let found = query(sql).bind(i64::from(rows)).fetch_all(&self.pool).await?;

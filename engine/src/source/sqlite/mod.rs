@@ -175,10 +175,16 @@ impl Source for Sqlite {
         Ok(bind(query(sql), key_value(shape, key)?).bind(old.to_vec()).execute(&self.pool).await?.rows_affected() == 1)
     }
 
-    async fn sample(&self, shape: &Shape, column: &str, rows: u32) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
-        let (key, c) = (quoted(&shape.key), quoted(column));
+    async fn sample(
+        &self,
+        shape: &Shape,
+        column: &str,
+        largest: bool,
+        rows: u32,
+    ) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+        let (key, c, order) = (quoted(&shape.key), quoted(column), if largest { "DESC" } else { "ASC" });
         let sql = format!(
-            "SELECT {key}, CAST({c} AS BLOB) FROM {} WHERE {c} IS NOT NULL ORDER BY {key} DESC LIMIT ?",
+            "SELECT {key}, CAST({c} AS BLOB) FROM {} WHERE {c} IS NOT NULL ORDER BY {key} {order} LIMIT ?",
             table_of(shape)
         );
         let found = query(sql).bind(i64::from(rows)).fetch_all(&self.pool).await?;
