@@ -58,7 +58,10 @@ pub(crate) enum Command {
     /// Brings the ledger's schema up to date
     Migrate(commands::migrate::Args),
     /// Looks at configuration, KEK, queue, sources and a sample of every encrypted column
-    Check,
+    Check(commands::check::Args),
+    /// Shows the registered columns, and takes one out
+    #[command(subcommand)]
+    Catalog(commands::catalog::Catalog),
     /// Makes, shows, imports, exports, clears and recovers keys
     #[command(subcommand)]
     Keys(commands::keys::Keys),

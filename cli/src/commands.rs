@@ -1,6 +1,7 @@
 //! One command, one file. None of them decides anything: the laws are the ledger's.
 
 pub(crate) mod audit;
+pub(crate) mod catalog;
 pub(crate) mod census;
 pub(crate) mod check;
 pub(crate) mod fence;
@@ -30,7 +31,8 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<Exit, Fail
         Command::Up(args) => up::run(args, context).await,
         Command::Work(args) => work::run(args, context).await,
         Command::Migrate(args) => migrate::run(args, context).await,
-        Command::Check => check::run(context).await,
+        Command::Check(args) => check::run(args, context).await,
+        Command::Catalog(catalog) => catalog::run(catalog, context).await,
         Command::Keys(keys) => keys::run(keys, context).await,
         Command::Rotate(args) => rotate::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,

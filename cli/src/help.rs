@@ -16,6 +16,7 @@ Set up:
   migrate      brings the ledger's schema up to date
   keys         init, create, list, import, export, clear, recover
   check        looks at configuration, KEK, queue, sources and every encrypted column
+  catalog      list, forget: the registered columns, which every proof covers
 
 Run:
   up           everything on this machine: makes KEK and ledger at the first start, then works

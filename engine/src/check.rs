@@ -1,12 +1,16 @@
-//! Check: configuration, rights, schema, backups, and a sample of every column opened for real.
+//! Check: rights, schema, backups, and a sample of every column opened for real.
 
 use crate::{
-    engine::{Engine, by_table},
+    engine::{Engine, Target, by_table},
     error::EngineError,
     plan,
 };
-use reseal_entities::ledger::catalog;
+use reseal_entities::{
+    catalog as catalog_row,
+    ledger::{catalog, sources},
+};
 use serde::Serialize;
+use serde_json::json;
 
 /// So many cells of a column are opened from each end of its table.
 pub const SAMPLE_ROWS: u32 = 50;
@@ -29,63 +33,117 @@ pub struct ColumnCheck {
 /// What was found.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Findings {
-    /// Every registered column.
+    /// Every registered column, and those that the configuration adds.
     pub columns: Vec<ColumnCheck>,
     /// Backups of wrapped keys that were missing and are written now.
     pub backups_written: usize,
 }
 
 impl Findings {
+    /// Nothing stops a rotation.
+    pub fn can_rotate(&self) -> bool {
+        self.columns.iter().all(|c| c.problems.is_empty())
+    }
+
     /// Nothing stops a rotation and every sampled cell opened.
     pub fn good(&self) -> bool {
-        self.columns.iter().all(|c| c.problems.is_empty() && c.unreadable.is_empty())
+        self.can_rotate() && self.columns.iter().all(|c| c.unreadable.is_empty())
     }
 }
 
-/// Registers what the configuration declares and looks at every registered column.
+/// Looks at every registered column and at what the configuration adds, and registers the latter when
+/// nothing stops a rotation: a column none of whose cells opens is taken for a mistake.
 pub async fn check(engine: &Engine) -> Result<Findings, EngineError> {
-    plan::register(engine).await?;
-    let columns = catalog::registered(engine.ledger.db()).await?;
+    let columns = registered_and_declared(engine).await?;
     let mut findings = Findings::default();
-    let mut keysets: Vec<String> = columns.iter().map(|c| c.keyset.clone()).collect();
+    for table in by_table(columns) {
+        let mut checks: Vec<_> =
+            table.iter().map(|c| ColumnCheck { column: c.path(), ..ColumnCheck::default() }).collect();
+        match engine.target(table).await {
+            Ok(target) => look_at(engine, &target, &mut checks).await?,
+            Err(e) => checks.iter_mut().for_each(|c| c.problems.push(e.to_string())),
+        }
+        findings.columns.extend(checks);
+    }
+    if findings.can_rotate() {
+        plan::register(engine).await?;
+    }
+    let mut keysets: Vec<String> =
+        catalog::registered(engine.ledger.db()).await?.into_iter().map(|c| c.keyset).collect();
     keysets.sort();
     keysets.dedup();
     for keyset in &keysets {
         findings.backups_written += engine.keyring.back_up(keyset).await?;
     }
-    for table in by_table(columns) {
-        let mut checks: Vec<_> =
-            table.iter().map(|c| ColumnCheck { column: c.path(), ..ColumnCheck::default() }).collect();
-        let target = match engine.target(table).await {
-            Ok(target) => target,
+    Ok(findings)
+}
+
+async fn registered_and_declared(engine: &Engine) -> Result<Vec<catalog_row::Model>, EngineError> {
+    let mut columns = catalog::registered(engine.ledger.db()).await?;
+    for declared in engine.declared().await? {
+        let column = catalog_row::Model {
+            id: 0,
+            primary_key: json!(declared.primary_key).to_string(),
+            source: declared.source,
+            schema_name: declared.schema_name,
+            table_name: declared.table_name,
+            column_name: declared.column_name,
+            keyset: declared.keyset,
+            associated_data: declared.associated_data,
+            registered_at: 0,
+            forgotten_at: None,
+        };
+        if columns.iter().all(|c| c.path() != column.path()) {
+            columns.push(column);
+        }
+    }
+    Ok(columns)
+}
+
+async fn look_at(engine: &Engine, target: &Target, checks: &mut [ColumnCheck]) -> Result<(), EngineError> {
+    let missing = target.source.missing_rights(&target.shape).await?;
+    for ((check, column), template) in checks.iter_mut().zip(&target.columns).zip(&target.templates) {
+        check.problems.extend(missing.clone());
+        if !template.binds_to_row() {
+            check.warnings.push(
+                "its associated data does not name the row, so a cell copied into another row still opens".to_owned(),
+            );
+        }
+        let keyset = match engine.keyring.keyset(&column.keyset, None).await {
+            Ok(keyset) => keyset,
             Err(e) => {
-                checks.iter_mut().for_each(|c| c.problems.push(e.to_string()));
-                findings.columns.extend(checks);
+                check.problems.push(format!("keyset `{}`: {e}", column.keyset));
                 continue;
             }
         };
-        let missing = target.source.missing_rights(&target.shape).await?;
-        for ((check, column), template) in checks.iter_mut().zip(&target.columns).zip(&target.templates) {
-            check.problems.extend(missing.clone());
-            if !template.binds_to_row() {
-                check.warnings.push(
-                    "its associated data does not name the row, so a cell copied into another row still opens"
-                        .to_owned(),
-                );
-            }
-            let keyset = engine.keyring.keyset(&column.keyset, None).await?;
-            let mut sample = target.source.sample(&target.shape, &column.column_name, true, SAMPLE_ROWS).await?;
-            sample.extend(target.source.sample(&target.shape, &column.column_name, false, SAMPLE_ROWS).await?);
-            sample.sort_unstable();
-            sample.dedup();
-            for (key, cell) in sample {
-                match keyset.decrypt(&cell, &template.render(std::slice::from_ref(&key))) {
-                    Ok(_) => check.opened += 1,
-                    Err(e) => check.unreadable.push(format!("row {key}: {} ({e})", e.code())),
-                }
+        let mut sample = target.source.sample(&target.shape, &column.column_name, true, SAMPLE_ROWS).await?;
+        sample.extend(target.source.sample(&target.shape, &column.column_name, false, SAMPLE_ROWS).await?);
+        sample.sort_unstable();
+        sample.dedup();
+        for (key, cell) in sample {
+            match keyset.decrypt(&cell, &template.render(std::slice::from_ref(&key))) {
+                Ok(_) => check.opened += 1,
+                Err(e) => check.unreadable.push(format!("row {key}: {} ({e})", e.code())),
             }
         }
-        findings.columns.extend(checks);
+        if check.opened == 0 && !check.unreadable.is_empty() {
+            check.problems.push(format!(
+                "none of {} sampled cells opens: is keyset `{}` the right one, and associated data `{}` what the \
+                 application passes?",
+                check.unreadable.len(),
+                column.keyset,
+                column.associated_data
+            ));
+        }
     }
-    Ok(findings)
+    Ok(())
+}
+
+/// Takes the database that a source is connected to for the registered one: the data has moved.
+pub async fn accept_source(engine: &Engine, actor: &str, name: &str) -> Result<(), EngineError> {
+    let identity = engine.source(name)?.identity().await?;
+    let txn = engine.ledger.begin().await?;
+    sources::accept(&txn, actor, name, &identity).await?;
+    txn.commit().await?;
+    Ok(())
 }

@@ -14,10 +14,11 @@ use crate::{
     step::{self, Stepped},
 };
 use reseal_entities::{
-    ledger::{LedgerError, clear, keys as ledger_keys, prove},
+    ledger::{LedgerError, audit, clear, keys as ledger_keys, prove},
     rotations,
     state::{KeyState, RotationState},
 };
+use serde_json::json;
 
 /// Does a rotation's clearing, if it is due.
 pub async fn clear(engine: &Engine, rotation_id: i64, stop: Stop<'_>) -> Result<Stepped, EngineError> {
@@ -52,10 +53,20 @@ async fn work(engine: &Engine, mut rotation: rotations::Model) -> Result<Stepped
         }
     }
     engine.keyring.forget();
+    let mut removed = Vec::new();
     for key in &keys {
-        engine.keyring.backup().remove(id_of(key))?;
+        let removed_here = engine.keyring.backup().remove(id_of(key))?;
+        removed.push(json!({"key": key.key_id, "removed": removed_here}));
     }
     let txn = engine.ledger.begin().await?;
+    let entry = audit::Entry {
+        actor: &engine.worker,
+        action: "key.backup_removed",
+        subject: format!("rotation {}", rotation.id),
+        before: json!(null),
+        after: json!(removed),
+    };
+    audit::record(&txn, entry).await?;
     clear::complete_if_held(&txn, &engine.worker, &rotation).await?;
     txn.commit().await?;
     tracing::info!(rotation = rotation.id, "completed: the old key is destroyed");
@@ -83,24 +94,29 @@ fn backups_are_in_sight(engine: &Engine, keys: &[reseal_entities::keys::Model]) 
 /// was wiped.
 async fn wipe(engine: &Engine, rotation: &rotations::Model) -> Result<Option<String>, EngineError> {
     let inquiry = Inquiry::new(engine, rotation).await?;
-    // IMMEDIATE: where ledger and source are one SQLite file, this is what keeps writers away.
-    let txn = engine.ledger.begin().await?;
+    let proofs = prove::current(engine.ledger.db(), rotation.id).await?;
+    // Where ledger and source are one SQLite file, the ledger's IMMEDIATE transaction is what keeps
+    // writers away, so it begins before the counting; else a long count would lock the ledger.
+    let beside = engine.sources().any(|(_, source)| source.is_beside_ledger());
+    let early = if beside { Some(engine.ledger.begin().await?) } else { None };
     let mut held: Vec<Box<dyn Prover>> = Vec::new();
     let mut blocks = Vec::new();
     for (name, source) in engine.sources() {
-        let shapes: Vec<_> =
-            inquiry.tables.iter().filter(|(t, _)| t.columns[0].source == *name).map(|(t, _)| t.shape.clone()).collect();
+        let of_source = inquiry.tables.iter().filter(|(t, _)| t.columns[0].source == *name);
+        let shapes: Vec<_> = of_source.map(|(t, _)| t.shape.clone()).collect();
         let mut prover = source.hold(&shapes).await?;
         inquiry.count(name, &mut *prover, &mut blocks).await?;
         inquiry.strays(engine, name, &mut *prover, &mut blocks).await?;
-        standing(&inquiry, rotation, name, &mut *prover, &prove::current(&txn, rotation.id).await?, &mut blocks)
-            .await?;
+        standing(&inquiry, rotation, name, &mut *prover, &proofs, &mut blocks).await?;
         held.push(prover);
     }
     if !blocks.is_empty() {
-        txn.rollback().await?;
         return Ok(Some(blocks.join("; ")));
     }
+    let txn = match early {
+        Some(txn) => txn,
+        None => engine.ledger.begin().await?,
+    };
     clear::wipe_if_held(&txn, &engine.worker, rotation).await?;
     for prover in &mut held {
         prover.still_there().await?;

@@ -8,7 +8,7 @@ use crate::{
 use reseal_config::Config;
 use reseal_entities::{
     catalog,
-    ledger::{Ledger, catalog::Declared},
+    ledger::{Ledger, catalog::Declared, sources},
     planned_tables,
 };
 use reseal_keyring::Template;
@@ -110,6 +110,7 @@ impl Engine {
             return Err(EngineError::refused("no_columns", "a planned table has no columns"));
         };
         let source = self.source(&first.source)?;
+        sources::refuse_another(self.ledger.db(), &first.source, &source.identity().await?).await?;
         let (key, names) = (first.primary_key(), columns.iter().map(|c| c.column_name.clone()).collect::<Vec<_>>());
         let shape = source.shape(Some(&first.schema_name), &first.table_name, &key, &names).await?;
         let templates = columns.iter().map(|c| Template::parse(&c.associated_data, &key)).collect::<Result<_, _>>()?;

@@ -98,11 +98,29 @@ impl Keyring {
 
     /// A new DEK under the KEK, with an id that the ledger has never seen.
     pub async fn generate(&self, keyset: &str, state: KeyState) -> Result<ledger_keys::NewKey, EngineError> {
+        self.refuse_another_kek().await?;
         let taken: Vec<i64> = ledger_keys::all(self.ledger.db()).await?.iter().map(|k| k.key_id).collect();
         let key_id = std::iter::repeat_with(KeyId::random)
             .find(|id| !taken.contains(&i64::from(id.0)))
             .unwrap_or_else(KeyId::random);
         self.wrapped(keyset, key_id, &Dek::generate(), state)
+    }
+
+    /// A key wrapped under another KEK than the rest would make its whole keyset unreadable.
+    async fn refuse_another_kek(&self) -> Result<(), EngineError> {
+        let keys = ledger_keys::all(self.ledger.db()).await?;
+        match keys.iter().find(|k| k.wrapped_dek.is_some() && k.kek_id != self.kek.id()) {
+            None => Ok(()),
+            Some(key) => Err(EngineError::refused(
+                "kek_differs",
+                format!(
+                    "the ledger's keys are wrapped under KEK {} (key {}), and this process has KEK {}: give it the right kek.uri",
+                    key.kek_id,
+                    key.key_id,
+                    self.kek.id()
+                ),
+            )),
+        }
     }
 
     fn wrapped(
@@ -155,17 +173,25 @@ impl Keyring {
                 created_at_ms: key.created_at,
             })?;
         }
+        // A key that was destroyed while this went on must not come back by its copy.
+        for key in ledger_keys::of_keyset(self.ledger.db(), keyset).await? {
+            if key.state == KeyState::Destroyed {
+                self.backup.remove(id_of(&key))?;
+            }
+        }
         Ok(written)
     }
 
     /// Makes a key: the keyset's first becomes active, a later one pre_active.
     pub async fn create(&self, actor: &str, keyset: &str) -> Result<(i64, KeyState), EngineError> {
-        let first = ledger_keys::of_keyset(self.ledger.db(), keyset).await?.is_empty();
-        let state = if first { KeyState::Active } else { KeyState::PreActive };
-        let key = self.generate(keyset, state).await?;
+        let mut key = self.generate(keyset, KeyState::PreActive).await?;
         let key_id = key.key_id;
         let txn = self.ledger.begin().await?;
         ledger_keys::create_keyset(&txn, actor, keyset).await?;
+        if ledger_keys::locked(&txn, keyset).await?.is_empty() {
+            key.state = KeyState::Active;
+        }
+        let state = key.state;
         ledger_keys::insert(&txn, actor, keyset, key).await?;
         txn.commit().await?;
         self.secure(keyset, key_id).await?;
@@ -180,6 +206,7 @@ impl Keyring {
         keyset: &str,
         json: &str,
     ) -> Result<Vec<(i64, KeyState)>, EngineError> {
+        self.refuse_another_kek().await?;
         let imported = tink::import(json)?;
         let txn = self.ledger.begin().await?;
         if !ledger_keys::of_keyset(&txn, keyset).await?.is_empty() {

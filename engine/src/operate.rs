@@ -2,7 +2,7 @@
 
 use crate::{
     census::fence_of,
-    engine::{Engine, Target, by_table},
+    engine::{Engine, by_table},
     error::EngineError,
     source::FenceState,
 };
@@ -10,9 +10,9 @@ use reseal_entities::{
     catalog as catalog_row,
     ledger::{
         audit, catalog, close::close_if_nothing_is_open, keys as ledger_keys, plan, quarantine as ledger_quarantine,
-        quarantine::Resolution, read,
+        read,
     },
-    quarantine,
+    quarantine::{self, QuarantineState},
     state::RotationState,
 };
 use sea_orm::EntityTrait;
@@ -34,8 +34,9 @@ pub enum Resolved {
 }
 
 /// Reads a quarantined row again and takes it as resolved only when its cell is current, NULL or
-/// gone. With `abandon`, a cell that is none of these is set to NULL by compare-and-swap; its bytes
-/// are kept. Dying in between, the cell is NULL and its bytes already stand in the quarantine.
+/// gone. With `abandon`, a cell that is none of these is set to NULL by compare-and-swap, or its row
+/// deleted where the column takes no NULL; its bytes are kept. Dying in between, they already stand
+/// in the quarantine, and resolving again finds the cell NULL or gone.
 pub async fn resolve(
     engine: &Engine,
     actor: &str,
@@ -64,18 +65,16 @@ pub async fn resolve(
         Some(Some(cell)) if keyset.decrypt(&cell, &associated_data).is_ok() => Resolved::Current,
         Some(Some(cell)) if abandon => {
             // Kept first, so that no line of this loses the bytes.
-            close(engine, actor, &row, Resolution::Abandoned(cell.clone()), note).await?;
+            if !ledger_quarantine::keep_bytes(db, row.id, cell.clone()).await? {
+                return Err(resolved_already(&row));
+            }
             if !target.source.abandon(&target.shape, &row.row_key, &row.column_name, &cell).await? {
                 return Err(EngineError::refused(
                     "changed_underneath",
-                    format!(
-                        "row {} changed while it was abandoned and was left as it is: run `reseal retry {}`",
-                        row.row_key, row.rotation_id
-                    ),
+                    format!("row {} changed while it was abandoned and was left as it is: run this again", row.row_key),
                 ));
             }
-            close_if_nothing_is_open(&engine.ledger, actor, row.rotation_id).await?;
-            return Ok(Resolved::Abandoned);
+            Resolved::Abandoned
         }
         Some(Some(_)) => {
             return Err(EngineError::refused(
@@ -87,27 +86,18 @@ pub async fn resolve(
             ));
         }
     };
-    close(engine, actor, &row, Resolution::Seen, note).await?;
+    let state = if seen == Resolved::Abandoned { QuarantineState::Abandoned } else { QuarantineState::Resolved };
+    let txn = engine.ledger.begin().await?;
+    if !ledger_quarantine::resolve_if_unresolved(&txn, actor, &row, state, note).await? {
+        return Err(resolved_already(&row));
+    }
+    txn.commit().await?;
     close_if_nothing_is_open(&engine.ledger, actor, row.rotation_id).await?;
     Ok(seen)
 }
 
-async fn close(
-    engine: &Engine,
-    actor: &str,
-    row: &quarantine::Model,
-    how: Resolution,
-    note: Option<&str>,
-) -> Result<(), EngineError> {
-    let txn = engine.ledger.begin().await?;
-    if !ledger_quarantine::resolve_if_unresolved(&txn, actor, row, how, note).await? {
-        return Err(EngineError::refused(
-            "resolved_already",
-            format!("quarantined row {} is {:?} already", row.id, row.state),
-        ));
-    }
-    txn.commit().await?;
-    Ok(())
+fn resolved_already(row: &quarantine::Model) -> EngineError {
+    EngineError::refused("resolved_already", format!("quarantined row {} is {:?} already", row.id, row.state))
 }
 
 /// One column's fence.
@@ -126,7 +116,18 @@ pub async fn fences(engine: &Engine) -> Result<Vec<ColumnFence>, EngineError> {
     let (db, mut found) = (engine.ledger.db(), Vec::new());
     let keys = ledger_keys::all(db).await?;
     for table in by_table(catalog::registered(db).await?) {
-        let target = engine.target(table).await?;
+        let target = match engine.target(table.clone()).await {
+            Ok(target) => target,
+            Err(e) => {
+                let state = FenceState { complete: false, detail: e.to_string(), fingerprint: String::new() };
+                found.extend(table.iter().map(|c| ColumnFence {
+                    column: c.path(),
+                    denied_keys: 0,
+                    state: state.clone(),
+                }));
+                continue;
+            }
+        };
         let mut prover = target.source.prover().await?;
         for column in &target.columns {
             let fence = fence_of(column, &keys);
@@ -140,17 +141,19 @@ pub async fn fences(engine: &Engine) -> Result<Vec<ColumnFence>, EngineError> {
 
 /// The statements that put a column's fence up, for a person to read or run.
 pub async fn fence_sql(engine: &Engine, path: &str) -> Result<Vec<String>, EngineError> {
-    let (target, column) = find(engine, path).await?;
+    let column = find(engine, path).await?;
+    let target = engine.target(vec![column.clone()]).await?;
     let keys = ledger_keys::all(engine.ledger.db()).await?;
     Ok(target.source.fence_sql(&target.shape, &fence_of(&column, &keys)))
 }
 
-/// Takes a column's fence down, audited. Refused while a rotation of its keyset proves, waits or
-/// clears: its proof stands on the fence.
+/// Takes a column's fence down, audited; also of a column that was renamed or dropped since. Refused
+/// while a rotation of its keyset waits or clears: its proof stands on the fence. One that proves puts
+/// the fence up again.
 pub async fn remove_fence(engine: &Engine, actor: &str, path: &str) -> Result<(), EngineError> {
-    let (target, column) = find(engine, path).await?;
+    let column = find(engine, path).await?;
     for rotation in read::rotations(engine.ledger.db(), 1_000).await? {
-        let needs = matches!(rotation.state, RotationState::Proving | RotationState::Waiting | RotationState::Clearing);
+        let needs = matches!(rotation.state, RotationState::Waiting | RotationState::Clearing);
         if needs && rotation.keyset == column.keyset {
             return Err(EngineError::refused(
                 "fence_in_use",
@@ -167,18 +170,18 @@ pub async fn remove_fence(engine: &Engine, actor: &str, path: &str) -> Result<()
         after: json!(null),
     };
     audit::record(&txn, entry).await?;
-    target.source.unfence(&target.shape, &column.column_name).await?;
+    let source = engine.source(&column.source)?;
+    source.unfence(&column.schema_name, &column.table_name, &column.column_name).await?;
     txn.commit().await?;
     Ok(())
 }
 
-async fn find(engine: &Engine, path: &str) -> Result<(Target, catalog_row::Model), EngineError> {
-    for table in by_table(catalog::registered(engine.ledger.db()).await?) {
-        if let Some(column) =
-            table.iter().find(|c| c.path() == path || format!("{}.{}", c.table_name, c.column_name) == path).cloned()
-        {
-            return Ok((engine.target(table).await?, column));
-        }
-    }
-    Err(EngineError::refused("unknown_column", format!("`{path}` is not registered: see `reseal fence list`")))
+/// A registered column by `source:schema.table.column` or `table.column`.
+async fn find(engine: &Engine, path: &str) -> Result<catalog_row::Model, EngineError> {
+    let registered = catalog::registered(engine.ledger.db()).await?;
+    let found =
+        registered.into_iter().find(|c| c.path() == path || format!("{}.{}", c.table_name, c.column_name) == path);
+    found.ok_or_else(|| {
+        EngineError::refused("unknown_column", format!("`{path}` is not registered: see `reseal fence list`"))
+    })
 }

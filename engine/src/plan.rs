@@ -7,10 +7,11 @@ use crate::{
     step::{self, Stepped},
 };
 use reseal_entities::{
-    ledger::{catalog, close, keys as ledger_keys, plan},
+    ledger::{catalog, close, keys as ledger_keys, plan, sources},
     planned_tables, rotations,
     state::{KeyState, RotationEvent, RotationState},
 };
+use std::collections::BTreeSet;
 
 /// Batches written in one transaction.
 const STRETCH: i64 = 200;
@@ -63,10 +64,14 @@ async fn advance(engine: &Engine, rotation: &mut rotations::Model, event: Rotati
     Ok(())
 }
 
-/// Registers what this process's configuration declares.
+/// Registers what this process's configuration declares: which database each source is, and columns.
 pub async fn register(engine: &Engine) -> Result<(), EngineError> {
     let declared = engine.declared().await?;
     let txn = engine.ledger.begin().await?;
+    for name in declared.iter().map(|d| &d.source).collect::<BTreeSet<_>>() {
+        let identity = engine.source(name)?.identity().await?;
+        sources::register_or_compare(&txn, &engine.worker, name, &identity).await?;
+    }
     catalog::register(&txn, &engine.worker, &declared).await?;
     txn.commit().await?;
     Ok(())
@@ -119,15 +124,22 @@ async fn pin_tables(engine: &Engine, rotation: &rotations::Model) -> Result<(), 
     let planned = plan::tables(engine.ledger.db(), rotation.id).await?;
     for table in by_table(of_keyset) {
         let first = &table[0];
-        let pinned = |t: &planned_tables::Model| {
+        let pinned = |t: &&planned_tables::Model| {
             (&t.source, &t.schema_name, &t.table_name) == (&first.source, &first.schema_name, &first.table_name)
         };
-        if planned.iter().any(pinned) {
+        let pinned = planned.iter().find(pinned);
+        if pinned.is_some_and(|t| t.columns().len() == table.len()) {
             continue;
         }
         let target = engine.target(table.clone()).await?;
         let max_key = target.source.max_key(&target.shape).await?;
-        plan::pin_table(engine.ledger.db(), rotation.id, &table, max_key).await?;
+        let Some(pinned) = pinned else {
+            plan::pin_table(engine.ledger.db(), rotation.id, &table, max_key).await?;
+            continue;
+        };
+        let txn = engine.ledger.begin().await?;
+        plan::repin_table_if_held(&txn, rotation, pinned, &table, max_key).await?;
+        txn.commit().await?;
     }
     Ok(())
 }

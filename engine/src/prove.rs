@@ -4,15 +4,19 @@ use crate::{
     census::{Inquiry, fence_of, ignored},
     engine::{Engine, Stop},
     error::EngineError,
-    source::FenceState,
+    source::{FenceState, SourceErrorKind},
     step::{self, Stepped},
     sweep,
 };
 use reseal_entities::{
+    keys,
     ledger::{catalog, keys as ledger_keys, now_ms, plan, prove},
-    rotations,
+    planned_tables, rotations,
     state::RotationState,
 };
+
+const SCOPE: &str = "every column of the source's tables that can hold bytes or text; not large objects, foreign \
+                     tables or other databases";
 
 /// Does a rotation's proving, if it is due.
 pub async fn prove(engine: &Engine, rotation_id: i64, stop: Stop<'_>) -> Result<Stepped, EngineError> {
@@ -28,18 +32,17 @@ async fn work(engine: &Engine, rotation: rotations::Model) -> Result<Stepped, En
     }
     let tables = plan::tables(engine.ledger.db(), rotation.id).await?;
     for table in &tables {
-        sweep::once(engine, &rotation, table).await?;
+        match sweep::once(engine, &rotation, table).await {
+            // A restored ledger meets a fence that another rotation left; ours replaces it below.
+            Err(EngineError::Source(e)) if e.is(SourceErrorKind::Fenced) => {}
+            swept => drop(swept?),
+        }
     }
     if let Some(waits) = writers_have_time(engine, &rotation).await? {
         return Ok(waits);
     }
     let keys = ledger_keys::all(engine.ledger.db()).await?;
-    for table in &tables {
-        let target = engine.planned_target(table).await?;
-        for column in &target.columns {
-            target.source.fence(&target.shape, &fence_of(column, &keys)).await?;
-        }
-    }
+    put_up_fences(engine, &tables, &keys, Stage::Sweeping).await?;
     let mut quarantined = 0;
     for table in &tables {
         quarantined += sweep::to_zero(engine, &rotation, table).await?.quarantined;
@@ -50,13 +53,40 @@ async fn work(engine: &Engine, rotation: rotations::Model) -> Result<Stepped, En
             format!("{quarantined} rows could not be re-encrypted: see `reseal quarantine list`"),
         ));
     }
-    for table in &tables {
-        let target = engine.planned_target(table).await?;
-        for column in &target.columns {
-            target.source.seal(&target.shape, &fence_of(column, &keys)).await?;
-        }
-    }
+    put_up_fences(engine, &tables, &keys, Stage::Empty).await?;
     record(engine, &rotation).await
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Sweeping,
+    Empty,
+}
+
+/// Puts fences up, and seals them once the columns are empty. One that stands as it should is left
+/// alone: replacing it would take the table's lock for nothing.
+async fn put_up_fences(
+    engine: &Engine,
+    tables: &[planned_tables::Model],
+    keys: &[keys::Model],
+    stage: Stage,
+) -> Result<(), EngineError> {
+    for table in tables {
+        let target = engine.planned_target(table).await?;
+        let mut prover = target.source.prover().await?;
+        for column in &target.columns {
+            let fence = fence_of(column, keys);
+            if prover.fence_state(&target.shape, &fence).await?.complete {
+                continue;
+            }
+            match stage {
+                Stage::Sweeping => target.source.fence(&target.shape, &fence).await?,
+                Stage::Empty => target.source.seal(&target.shape, &fence).await?,
+            }
+        }
+        prover.release().await?;
+    }
+    Ok(())
 }
 
 /// A column of the keyset that was registered after the plan.
@@ -90,9 +120,9 @@ async fn record(engine: &Engine, rotation: &rotations::Model) -> Result<Stepped,
         inquiry.strays(engine, name, &mut *prover, &mut blocks).await?;
         let left_out = ignored(engine, name);
         let scope = if left_out.is_empty() {
-            "every bytes and text column of the source".to_owned()
+            SCOPE.to_owned()
         } else {
-            format!("every bytes and text column of the source except {}", left_out.join(", "))
+            format!("{SCOPE}; left out by configuration: {}", left_out.join(", "))
         };
         for (target, questions) in inquiry.tables.iter().filter(|(t, _)| t.columns[0].source == *name) {
             for (column, question) in target.columns.iter().zip(questions) {

@@ -66,7 +66,7 @@ where
         Err(EngineError::Ledger(LedgerError::LeaseLost)) => return Ok(Stepped::NotOurs),
         Err(e) => {
             tracing::warn!(rotation = rotation_id, code = e.code(), "a step failed: {e}");
-            let again_in_ms = backoff_ms(2_000, 30_000, failures + 1);
+            let again_in_ms = backoff_ms(2_000, 60_000, failures + 1);
             steps::Left { again_in_ms, code: Some(e.code().to_owned()), detail: Some(e.to_string()), failed: true }
         }
     };

@@ -41,13 +41,14 @@ pub(crate) async fn to_zero(
     table: &planned_tables::Model,
 ) -> Result<Swept, EngineError> {
     let target = engine.planned_target(table).await?;
+    quarantine::look_again(engine.ledger.db(), table.id).await?;
     let mut swept = Swept::default();
     loop {
         let pass = pass(engine, rotation, table, &target).await?;
         swept.reencrypted += pass.reencrypted;
         swept.quarantined = pass.quarantined;
         if pass.reencrypted == 0 {
-            // Rows that were asked to be looked at again and are not bad any more.
+            // What was bad before and was not found again.
             quarantine::settle_table(engine.ledger.db(), table.id).await?;
             return Ok(swept);
         }

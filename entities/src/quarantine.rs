@@ -44,6 +44,10 @@ pub struct Model {
     /// The column.
     #[sea_orm(column_type = "String(StringLen::N(128))", unique_key = "cell")]
     pub column_name: String,
+    /// True until the cell is given up, then NULL: unique with the place, so that a place that turns
+    /// bad again gets a row of its own and no kept bytes are ever overwritten.
+    #[sea_orm(unique_key = "cell", nullable)]
+    pub live: Option<bool>,
     /// Why; a stable code.
     #[sea_orm(column_type = "String(StringLen::N(64))")]
     pub code: String,

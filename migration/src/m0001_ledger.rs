@@ -221,6 +221,7 @@ fn tables() -> Vec<TableCreateStatement> {
             big_integer_null("batch_id"),
             string_len("row_key", 255),
             string_len("column_name", 128),
+            boolean_null("live"),
             string_len("code", 64),
             big_integer_null("found_key_id"),
             big_integer("cell_bytes"),
@@ -257,6 +258,10 @@ fn tables() -> Vec<TableCreateStatement> {
     references(&mut proofs, "reseal_proofs", "rotation_id", "reseal_rotations", "id");
     references(&mut proofs, "reseal_proofs", "catalog_id", "reseal_catalog", "id");
 
+    let sources = table(
+        "reseal_sources",
+        vec![string_len("name", 64).primary_key().take(), text("identity"), big_integer("registered_at")],
+    );
     let workers = table(
         "reseal_workers",
         vec![
@@ -301,6 +306,7 @@ fn tables() -> Vec<TableCreateStatement> {
         progress,
         quarantine,
         proofs,
+        sources,
         workers,
         audit,
         audit_head,
@@ -332,7 +338,7 @@ fn indexes() -> Vec<IndexCreateStatement> {
             "reseal_planned_tables",
             &["rotation_id", "source", "schema_name", "table_name"],
         ),
-        unique("reseal_quarantine_cell", "reseal_quarantine", &["planned_table_id", "row_key", "column_name"]),
+        unique("reseal_quarantine_cell", "reseal_quarantine", &["planned_table_id", "row_key", "column_name", "live"]),
         plain("reseal_batches_planned_table", "reseal_batches", &["planned_table_id"]),
         // Closing, dispatch and lists of failures all ask for one rotation's batches in one state.
         plain("reseal_batches_state", "reseal_batches", &["rotation_id", "state", "next_ring_at"]),

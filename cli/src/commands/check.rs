@@ -12,6 +12,13 @@ use reseal_engine::check::{self, ColumnCheck, Findings};
 use reseal_queue::Queue;
 use serde::Serialize;
 
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The data of this source has moved to the database that it is connected to now
+    #[arg(long, value_name = "NAME")]
+    accept_source: Option<String>,
+}
+
 /// One thing that was tried.
 #[derive(Serialize)]
 struct Tried {
@@ -44,7 +51,7 @@ struct Report {
     backups_written: usize,
 }
 
-pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = context.load()?;
     let (config, output) = (loaded.config, &context.output);
     let ledger = ground::ledger_only(&config).await?;
@@ -71,7 +78,12 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
     tried.push(Tried::new("key backup", folder.display(), writable));
 
     let findings = match ground::engine(config.clone(), ground::Schema::Must, actor(), output).await {
-        Ok(engine) => check::check(&engine).await.map_err(Failure::from),
+        Ok(engine) => {
+            if let Some(name) = &args.accept_source {
+                check::accept_source(&engine, &actor(), name).await?;
+            }
+            check::check(&engine).await.map_err(Failure::from)
+        }
         Err(failure) => Err(failure),
     };
     let sources: Vec<_> = config.sources.iter().map(|s| s.url.to_string()).collect();

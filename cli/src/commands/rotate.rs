@@ -9,7 +9,7 @@ use crate::{
     output::{Output, count, grouped, seconds, time},
 };
 use reseal_config::Config;
-use reseal_engine::{Engine, plan};
+use reseal_engine::{Engine, check};
 use reseal_entities::{
     job::Doorbell,
     ledger::{catalog, read},
@@ -91,9 +91,13 @@ fn request(args: &Args, config: &Config) -> Result<Request, Failure> {
     })
 }
 
-/// A wrong table or column is found before anything is enqueued.
+/// A wrong table or column, or one none of whose cells opens, is found before anything is enqueued.
 async fn find_columns(engine: &Engine, keyset: &str) -> Result<(), Failure> {
-    plan::register(engine).await?;
+    let findings = check::check(engine).await?;
+    if let Some(column) = findings.columns.iter().find(|c| !c.problems.is_empty()) {
+        let message = format!("{}: {}; see `reseal check`", column.column, column.problems.join("; "));
+        return Err(Failure::new("check_failed", message));
+    }
     if catalog::registered(engine.ledger.db()).await?.iter().any(|c| c.keyset == keyset) {
         return Ok(());
     }

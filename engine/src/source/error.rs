@@ -32,6 +32,11 @@ impl SourceError {
         Self { kind: SourceErrorKind::Refused, code, message: message.into() }
     }
 
+    /// Says where.
+    pub(super) fn at(self, path: &str) -> Self {
+        Self { message: format!("{path}: {}", self.message), ..self }
+    }
+
     fn new(kind: SourceErrorKind, code: &'static str, message: String) -> Self {
         Self { kind, code, message }
     }

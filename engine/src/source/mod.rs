@@ -147,7 +147,7 @@ pub trait Source: Send + Sync {
     /// One cell of one row, whatever it is. The outer option: is there such a row?
     async fn cell(&self, shape: &Shape, key: &str, column: &str) -> Result<Option<Option<Vec<u8>>>, SourceError>;
 
-    /// Sets a cell to NULL if it still is `old`.
+    /// Sets a cell to NULL if it still is `old`, or deletes its row where the column takes no NULL.
     async fn abandon(&self, shape: &Shape, key: &str, column: &str, old: &[u8]) -> Result<bool, SourceError>;
 
     /// Some cells of a column, for `check` to open: those with the largest keys, or the smallest.
@@ -173,14 +173,22 @@ pub trait Source: Send + Sync {
     /// The statements of [`Self::fence`] and [`Self::seal`].
     fn fence_sql(&self, shape: &Shape, fence: &Fence) -> Vec<String>;
 
-    /// Takes a column's fence down.
-    async fn unfence(&self, shape: &Shape, column: &str) -> Result<(), SourceError>;
+    /// Takes a column's fence down, whatever became of the column.
+    async fn unfence(&self, schema: &str, table: &str, column: &str) -> Result<(), SourceError>;
+
+    /// Which database this is: the same through every URL that leads to it, another one for a copy.
+    async fn identity(&self) -> Result<String, SourceError>;
 
     /// What this role lacks for rotating or fencing the table; empty is good.
     async fn missing_rights(&self, shape: &Shape) -> Result<Vec<String>, SourceError>;
 
     /// A session of its own for counting, without the everyday statement limit.
     async fn prover(&self) -> Result<Box<dyn Prover>, SourceError>;
+
+    /// True when the ledger lives in this very SQLite file.
+    fn is_beside_ledger(&self) -> bool {
+        false
+    }
 
     /// The same in a transaction that keeps the tables' fences and definitions from changing until it
     /// is released. Applications go on writing, except on SQLite, where all writers wait.
@@ -236,9 +244,10 @@ pub async fn open(config: &SourceConfig, ledger_url: &str) -> Result<Box<dyn Sou
     Ok(Box::new(postgres::Postgres::open(url, ddl).await?))
 }
 
-/// Reseal's own columns, which may live beside the data: abandoned cells are kept, and a wrapped key
-/// begins like a cell.
-const OWN_COLUMNS: [&str; 2] = ["reseal_quarantine.abandoned_cell", "reseal_keys.wrapped_dek"];
+/// Reseal's own columns, which may live beside the data: abandoned cells are kept, a wrapped key
+/// begins like a cell, and a proof's predicate names headers.
+const OWN_COLUMNS: [&str; 3] =
+    ["reseal_quarantine.abandoned_cell", "reseal_keys.wrapped_dek", "reseal_proofs.predicate"];
 
 /// Whether the scan for strays leaves a column out.
 fn left_out(schema: &str, table: &str, column: &str, registered: &[String], ignored: &[String]) -> bool {
@@ -260,8 +269,8 @@ fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
 }
 
 /// The name of a column's fence: the same at every rotation, short enough for every database.
-fn fence_name(shape: &Shape, column: &str) -> String {
-    format!("zz_reseal_fence_{}", &fingerprint([shape.schema.as_str(), &shape.table, column])[..16])
+fn fence_name(schema: &str, table: &str, column: &str) -> String {
+    format!("zz_reseal_fence_{}", &fingerprint([schema, table, column])[..16])
 }
 
 /// What an application is told whose write the fence refuses.

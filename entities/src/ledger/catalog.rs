@@ -1,8 +1,8 @@
 //! Registering columns.
 
 use super::{LedgerError, audit, time::now_ms};
-use crate::{catalog, keysets};
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
+use crate::{catalog, keysets, rotations, state::RotationState};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, sea_query::Expr};
 use serde_json::json;
 
 /// A column as a process's configuration declares it, resolved against the live schema.
@@ -30,6 +30,31 @@ pub async fn registered(db: &impl ConnectionTrait) -> Result<Vec<catalog::Model>
     Ok(all.order_by_asc(catalog::Column::Id).all(db).await?)
 }
 
+/// Takes a column out of the catalog: proofs no longer cover it, and its cells are then looked for as
+/// those of any column that is not registered. Refused while a proof may rest on it.
+pub async fn forget(txn: &impl ConnectionTrait, actor: &str, column: &catalog::Model) -> Result<(), LedgerError> {
+    let resting = rotations::Entity::find()
+        .filter(rotations::Column::State.is_in([RotationState::Waiting, RotationState::Clearing]))
+        .one(txn)
+        .await?;
+    if let Some(rotation) = resting {
+        return Err(LedgerError::refused(
+            "catalog_in_use",
+            format!(
+                "rotation {} is {} and its proof covers this column: let it end first",
+                rotation.id, rotation.state
+            ),
+        ));
+    }
+    catalog::Entity::update_many()
+        .col_expr(catalog::Column::ForgottenAt, super::time::now(txn))
+        .filter(catalog::Column::Id.eq(column.id))
+        .exec(txn)
+        .await?;
+    let (before, after) = (json!({"keyset": column.keyset, "associated_data": column.associated_data}), json!(null));
+    audit::record(txn, audit::Entry { actor, action: "catalog.forgotten", subject: column.path(), before, after }).await
+}
+
 /// Registers what is declared. A column that is registered otherwise is refused: cells bound to
 /// another associated data, or under another keyset, would not open. Leaving a column out of
 /// `declared` unregisters nothing.
@@ -45,14 +70,17 @@ pub async fn register(txn: &impl ConnectionTrait, actor: &str, declared: &[Decla
         if let Some(row) = found {
             let same = row.keyset == column.keyset
                 && row.associated_data == column.associated_data
-                && row.primary_key() == column.primary_key
-                && row.forgotten_at.is_none();
+                && row.primary_key() == column.primary_key;
+            if row.forgotten_at.is_some() {
+                remember(txn, actor, &row, column).await?;
+                continue;
+            }
             if !same {
                 return Err(LedgerError::refused(
                     "catalog_conflict",
                     format!(
                         "{} is registered with keyset `{}`, associated data `{}` and primary key {}, and this configuration \
-                         says otherwise: correct the configuration",
+                         says otherwise: correct the configuration, or take the old entry out with `reseal catalog forget`",
                         row.path(),
                         row.keyset,
                         row.associated_data,
@@ -75,6 +103,29 @@ pub async fn register(txn: &impl ConnectionTrait, actor: &str, declared: &[Decla
         insert(txn, actor, column).await?;
     }
     Ok(())
+}
+
+/// A forgotten column comes back as it is declared now.
+async fn remember(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    row: &catalog::Model,
+    column: &Declared,
+) -> Result<(), LedgerError> {
+    catalog::Entity::update_many()
+        .col_expr(catalog::Column::ForgottenAt, Expr::value(Option::<i64>::None))
+        .col_expr(catalog::Column::Keyset, Expr::value(&column.keyset))
+        .col_expr(catalog::Column::AssociatedData, Expr::value(&column.associated_data))
+        .col_expr(catalog::Column::PrimaryKey, Expr::value(json!(column.primary_key).to_string()))
+        .filter(catalog::Column::Id.eq(row.id))
+        .exec(txn)
+        .await?;
+    let after = json!({"keyset": column.keyset, "associated_data": column.associated_data});
+    audit::record(
+        txn,
+        audit::Entry { actor, action: "catalog.registered", subject: row.path(), before: json!(null), after },
+    )
+    .await
 }
 
 async fn insert(txn: &impl ConnectionTrait, actor: &str, column: &Declared) -> Result<(), LedgerError> {

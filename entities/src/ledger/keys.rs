@@ -7,7 +7,7 @@ use crate::{
 };
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, ExprTrait, OnConflict},
 };
 use serde_json::json;
@@ -29,6 +29,12 @@ pub struct NewKey {
 pub async fn of_keyset(db: &impl ConnectionTrait, keyset: &str) -> Result<Vec<keys::Model>, LedgerError> {
     let found = keys::Entity::find().filter(keys::Column::Keyset.eq(keyset));
     Ok(found.order_by_asc(keys::Column::Version).all(db).await?)
+}
+
+/// The same under the keyset's lock, so that what is decided from it stays true until the commit.
+pub async fn locked(txn: &impl ConnectionTrait, keyset: &str) -> Result<Vec<keys::Model>, LedgerError> {
+    keysets::Entity::find_by_id(keyset).lock_exclusive().one(txn).await?;
+    of_keyset(txn, keyset).await
 }
 
 /// Every key of every keyset.
@@ -73,7 +79,13 @@ async fn insert_as(
             ),
         ));
     }
-    let taken = of_keyset(txn, keyset).await?;
+    let taken = locked(txn, keyset).await?;
+    if key.state == KeyState::Active && taken.iter().any(|k| k.state == KeyState::Active) {
+        return Err(LedgerError::refused(
+            "keyset_has_active_key",
+            format!("keyset `{keyset}` has an active key already"),
+        ));
+    }
     let next = taken.iter().map(|k| k.version).max().unwrap_or(0) + 1;
     let version = version.filter(|v| taken.iter().all(|k| k.version != *v)).unwrap_or(next);
     let created_at = super::time::now_ms(txn).await?;
@@ -119,8 +131,20 @@ pub async fn promote_if_held(
     if held.rows_affected != 1 {
         return Err(LedgerError::LeaseLost);
     }
+    let keys = of_keyset(txn, &rotation.keyset).await?;
+    let exported = keys.iter().any(|k| k.exported_at.is_some() && k.state != KeyState::Destroyed);
+    if exported && keys.iter().any(|k| k.key_id == to_key_id && k.exported_at.is_none()) {
+        return Err(LedgerError::refused(
+            "publish_before_promoting",
+            format!(
+                "keyset `{0}` was exported meanwhile, so its readers must have key {to_key_id} before it encrypts: run \
+                 `reseal keys export {0} --format tink-json --insecure-cleartext FILE` and deploy it",
+                rotation.keyset
+            ),
+        ));
+    }
     let mut before = None;
-    for key in of_keyset(txn, &rotation.keyset).await? {
+    for key in keys {
         if matches!(key.state, KeyState::Active | KeyState::Deactivated) && key.key_id != to_key_id {
             let pin = rotation_keys::ActiveModel {
                 rotation_id: Set(rotation.id),

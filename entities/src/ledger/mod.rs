@@ -20,6 +20,7 @@ pub mod quarantine;
 pub mod read;
 pub mod report;
 pub mod retry;
+pub mod sources;
 pub mod steps;
 pub mod time;
 

@@ -89,6 +89,29 @@ pub async fn pin_table(
     Ok(())
 }
 
+/// Takes a column that was registered since into a pinned table: all of it is cut anew, and what is
+/// current by then is found current.
+pub async fn repin_table_if_held(
+    txn: &impl ConnectionTrait,
+    rotation: &rotations::Model,
+    table: &planned_tables::Model,
+    columns: &[catalog::Model],
+    max_key: Option<String>,
+) -> Result<(), LedgerError> {
+    if !steps::renew_if_held(txn, rotation.id, rotation.step_epoch).await? {
+        return Err(LedgerError::LeaseLost);
+    }
+    planned_tables::Entity::update_many()
+        .col_expr(planned_tables::Column::Columns, Expr::value(json!(columns).to_string()))
+        .col_expr(planned_tables::Column::PlannedUpTo, Expr::value(Option::<String>::None))
+        .col_expr(planned_tables::Column::PlanningDone, Expr::value(max_key.is_none()))
+        .col_expr(planned_tables::Column::MaxKey, Expr::value(max_key))
+        .filter(planned_tables::Column::Id.eq(table.id))
+        .exec(txn)
+        .await?;
+    Ok(())
+}
+
 /// The end of one batch and the rows in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bound {

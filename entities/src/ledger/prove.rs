@@ -2,10 +2,12 @@
 
 use super::{LedgerError, after, audit, keys as ledger_keys, may, plan, time::now};
 use crate::{
-    keys, proofs, rotations,
-    state::{KeyEvent, KeyState, RotationEvent},
+    batches, keys, proofs, quarantine, rotations,
+    state::{BatchState, KeyEvent, KeyState, RotationEvent},
 };
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, sea_query::Expr};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, sea_query::Expr,
+};
 use serde_json::json;
 
 /// One column's proof as it was found.
@@ -36,6 +38,7 @@ pub async fn record_if_held(
     found: &[Found],
 ) -> Result<(), LedgerError> {
     plan::advance_if_held(txn, actor, rotation, RotationEvent::Wait).await?;
+    refuse_while_open(txn, rotation.id).await?;
     void(txn, rotation.id).await?;
     let proved_at = super::time::now_ms(txn).await?;
     for column in found {
@@ -65,6 +68,24 @@ pub async fn record_if_held(
         .exec(txn)
         .await?;
     turn_retired_keys(txn, actor, rotation.id, KeyEvent::Suspend, "key.suspended").await
+}
+
+/// What is open or unresolved would be found by the guard only when the keys are to be wiped.
+async fn refuse_while_open(txn: &impl ConnectionTrait, rotation_id: i64) -> Result<(), LedgerError> {
+    let open = batches::Entity::find()
+        .filter(batches::Column::RotationId.eq(rotation_id))
+        .filter(batches::Column::State.is_in(BatchState::OPEN));
+    let unresolved = quarantine::Entity::find()
+        .filter(quarantine::Column::RotationId.eq(rotation_id))
+        .filter(quarantine::Column::State.is_in(quarantine::QuarantineState::UNRESOLVED));
+    let (open, unresolved) = (open.count(txn).await?, unresolved.count(txn).await?);
+    if open + unresolved > 0 {
+        return Err(LedgerError::refused(
+            "proof_blocked",
+            format!("{open} batches are open and {unresolved} rows are quarantined"),
+        ));
+    }
+    Ok(())
 }
 
 /// Voids the proof: the rotation goes back to proving and the retired keys decrypt again.

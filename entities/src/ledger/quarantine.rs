@@ -44,11 +44,17 @@ pub async fn found(
             code: Set(f.code.to_owned()),
             found_key_id: Set(f.found_key_id),
             cell_bytes: Set(f.cell_bytes),
+            live: Set(Some(true)),
             state: Set(QuarantineState::Open),
             found_at: Set(found_at),
             ..Default::default()
         });
-        let cell = [quarantine::Column::PlannedTableId, quarantine::Column::RowKey, quarantine::Column::ColumnName];
+        let cell = [
+            quarantine::Column::PlannedTableId,
+            quarantine::Column::RowKey,
+            quarantine::Column::ColumnName,
+            quarantine::Column::Live,
+        ];
         let now_wrong = [
             quarantine::Column::BatchId,
             quarantine::Column::Code,
@@ -71,6 +77,18 @@ pub(crate) async fn settle_batch(txn: &impl ConnectionTrait, batch_id: i64) -> R
     settle(txn, rows).await
 }
 
+/// Marks every open row of a table to be looked at again by the sweep that begins.
+pub async fn look_again(txn: &impl ConnectionTrait, planned_table_id: i64) -> Result<(), LedgerError> {
+    quarantine::Entity::update_many()
+        .col_expr(quarantine::Column::State, Expr::value(QuarantineState::Retrying))
+        .col_expr(quarantine::Column::BatchId, Expr::value(Option::<i64>::None))
+        .filter(quarantine::Column::PlannedTableId.eq(planned_table_id))
+        .filter(quarantine::Column::State.eq(QuarantineState::Open))
+        .exec(txn)
+        .await?;
+    Ok(())
+}
+
 /// Settles the rows of a table that a whole sweep looked at again and did not find bad.
 pub async fn settle_table(txn: &impl ConnectionTrait, planned_table_id: i64) -> Result<(), LedgerError> {
     let rows = quarantine::Entity::update_many().filter(quarantine::Column::PlannedTableId.eq(planned_table_id));
@@ -86,30 +104,30 @@ async fn settle(txn: &impl ConnectionTrait, rows: sea_orm::UpdateMany<quarantine
     Ok(())
 }
 
-/// How a person's resolving ended.
-#[derive(Clone, Debug)]
-pub enum Resolution {
-    /// The cell was read again: current, NULL or gone.
-    Seen,
-    /// Its value is given up; its bytes are kept.
-    Abandoned(Vec<u8>),
+/// Keeps the bytes of a cell that is about to be given up. False: it is not unresolved any more.
+pub async fn keep_bytes(txn: &impl ConnectionTrait, id: i64, bytes: Vec<u8>) -> Result<bool, LedgerError> {
+    let kept = quarantine::Entity::update_many()
+        .col_expr(quarantine::Column::AbandonedCell, Expr::value(Some(bytes)))
+        .filter(quarantine::Column::Id.eq(id))
+        .filter(quarantine::Column::State.is_in(QuarantineState::UNRESOLVED))
+        .exec(txn)
+        .await?;
+    Ok(kept.rows_affected == 1)
 }
 
-/// Closes an unresolved row. False: it was not unresolved any more.
+/// Closes an unresolved row: its cell was seen current, NULL or gone, or (`Abandoned`) was given up.
+/// False: it was not unresolved any more.
 pub async fn resolve_if_unresolved(
     txn: &impl ConnectionTrait,
     actor: &str,
     row: &quarantine::Model,
-    how: Resolution,
+    state: QuarantineState,
     note: Option<&str>,
 ) -> Result<bool, LedgerError> {
-    let (state, bytes) = match how {
-        Resolution::Seen => (QuarantineState::Resolved, None),
-        Resolution::Abandoned(bytes) => (QuarantineState::Abandoned, Some(bytes)),
-    };
+    let abandoned = state == QuarantineState::Abandoned;
     let resolved = quarantine::Entity::update_many()
         .col_expr(quarantine::Column::State, Expr::value(state))
-        .col_expr(quarantine::Column::AbandonedCell, Expr::value(bytes))
+        .col_expr(quarantine::Column::Live, Expr::value((!abandoned).then_some(true)))
         .col_expr(quarantine::Column::ResolvedBy, Expr::value(actor))
         .col_expr(quarantine::Column::Note, Expr::value(note.map(str::to_owned)))
         .col_expr(quarantine::Column::ResolvedAt, now(txn))

@@ -7,7 +7,7 @@ use super::{
     time::{now, now_plus},
 };
 use crate::{
-    batches, planned_tables, progress, rotations,
+    batches, planned_tables, progress, quarantine, rotations,
     state::{BatchEvent, BatchState},
 };
 use sea_orm::{
@@ -145,6 +145,12 @@ pub async fn split_if_held(
     if split.exec(txn).await?.rows_affected != 1 {
         return Ok(false);
     }
+    // The children do not look at what the parent quarantined; the sweep does.
+    quarantine::Entity::update_many()
+        .col_expr(quarantine::Column::BatchId, Expr::value(Option::<i64>::None))
+        .filter(quarantine::Column::BatchId.eq(batch.id))
+        .exec(txn)
+        .await?;
     let after_key = batch.cursor.clone().or_else(|| batch.after_key.clone());
     let left = std::cmp::max(batch.rows - batch.rows_counted, 0);
     let rest = plan::Bound { up_to_key: batch.up_to_key.clone(), rows: std::cmp::max(left - middle.rows, 0) };

@@ -6,7 +6,7 @@ use reseal_entities::{
     audit,
     ledger::{
         close::close_if_nothing_is_open,
-        quarantine::{Resolution, resolve_if_unresolved},
+        quarantine::resolve_if_unresolved,
         report::{Delta, report_if_held},
         retry::{What, retry},
     },
@@ -127,8 +127,9 @@ fn a_retry_that_races_with_closing_leaves_no_open_batch_in_a_rotation_that_is_pr
             let (closing, at) = (ledger.clone(), start);
             let closing = tokio::spawn(async move {
                 at.wait().await;
-                let seen =
-                    alone(&closing, async |txn| resolve_if_unresolved(txn, "bob", &row, Resolution::Seen, None).await);
+                let seen = alone(&closing, async |txn| {
+                    resolve_if_unresolved(txn, "bob", &row, QuarantineState::Resolved, None).await
+                });
                 assert!(seen.await.unwrap());
                 close_if_nothing_is_open(&closing, "w", id).await.unwrap()
             });

@@ -5,7 +5,7 @@ use reseal_entities::{
     ledger::{
         Ledger, claim, close,
         plan::Bound,
-        quarantine::{self, Finding, Resolution},
+        quarantine::{self, Finding},
         report::{self, Delta},
         retry::{Retried, What, retry},
     },
@@ -170,9 +170,11 @@ fn a_retry_while_proving_leaves_no_batch_open_that_nobody_can_claim() {
         let b = w.batch(ledger.db(), BatchState::Done).await;
         found(&ledger, &w, Some(b.id), &[finding("10", "truncated")]).await;
         let row = rows(&ledger, &w).await.remove(0);
-        alone(&ledger, async |txn| quarantine::resolve_if_unresolved(txn, "ada", &row, Resolution::Seen, None).await)
-            .await
-            .unwrap();
+        alone(&ledger, async |txn| {
+            quarantine::resolve_if_unresolved(txn, "ada", &row, QuarantineState::Resolved, None).await
+        })
+        .await
+        .unwrap();
         assert!(close::close_if_nothing_is_open(&ledger, "w", w.id).await.unwrap());
         found(&ledger, &w, None, &[finding("10", "truncated")]).await;
 
@@ -230,9 +232,9 @@ fn a_row_is_resolved_by_a_person_once() {
         let w = World::at(ledger.db(), RotationState::Reencrypting).await;
         for state in QuarantineState::iter() {
             let row = w.bad_row(ledger.db(), None, state).await;
-            let how = Resolution::Abandoned(vec![9]);
             let done = alone(&ledger, async |txn| {
-                quarantine::resolve_if_unresolved(txn, "ada", &row, how, Some("lost")).await
+                quarantine::keep_bytes(txn, row.id, vec![9]).await?;
+                quarantine::resolve_if_unresolved(txn, "ada", &row, Abandoned, Some("lost")).await
             });
             let unresolved = matches!(state, Open | Retrying);
             assert_eq!(done.await.unwrap(), unresolved, "{state:?}");

@@ -1,6 +1,7 @@
 //! One rotation, on every database, step by step in one process.
 
 mod adversity;
+mod mistakes;
 mod refusals;
 mod site;
 mod whole;

@@ -128,6 +128,11 @@ impl Site {
         Self { engine: Arc::new(engine), app, dir, dispatcher: Dispatcher::default(), bell: Bell::default() }
     }
 
+    /// An empty database beside the others.
+    pub(crate) async fn another_database(&self, name: &str) -> String {
+        database(self.app.get_database_backend(), &self.dir, name)
+    }
+
     /// Another engine over the same ledger and sources, as after a restart.
     pub(crate) async fn restart(&mut self, worker: &str) {
         let (config, ledger) = (self.engine.config.clone(), self.engine.ledger.clone());

@@ -18,12 +18,12 @@ fn function(shape: &Shape, fence: &Fence) -> (String, String) {
         refusal(fence).replace('%', "%%"),
         super::error::FENCED_SQLSTATE
     );
-    (format!("{}.{}", quoted(&shape.schema), quoted(&fence_name(shape, &fence.column))), body)
+    (format!("{}.{}", quoted(&shape.schema), quoted(&fence_name(&shape.schema, &shape.table, &fence.column))), body)
 }
 
 pub(super) fn trigger_sql(shape: &Shape, fence: &Fence) -> Vec<String> {
     let (table, name, (function, body)) =
-        (table_of(shape), quoted(&fence_name(shape, &fence.column)), function(shape, fence));
+        (table_of(shape), quoted(&fence_name(&shape.schema, &shape.table, &fence.column)), function(shape, fence));
     vec![
         format!("CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $reseal${body}$reseal$"),
         format!(
@@ -34,7 +34,8 @@ pub(super) fn trigger_sql(shape: &Shape, fence: &Fence) -> Vec<String> {
 }
 
 pub(super) fn constraint_sql(shape: &Shape, fence: &Fence) -> Vec<String> {
-    let (table, name, c) = (table_of(shape), quoted(&fence_name(shape, &fence.column)), quoted(&fence.column));
+    let (table, name, c) =
+        (table_of(shape), quoted(&fence_name(&shape.schema, &shape.table, &fence.column)), quoted(&fence.column));
     vec![
         format!(
             "ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}, ADD CONSTRAINT {name} \
@@ -83,13 +84,12 @@ pub(super) async fn seal(ddl_url: &str, shape: &Shape, fence: &Fence) -> Result<
     Ok(())
 }
 
-pub(super) async fn take_down(ddl_url: &str, shape: &Shape, column: &str) -> Result<(), SourceError> {
-    let (table, name) = (table_of(shape), quoted(&fence_name(shape, column)));
-    let function = format!("{}.{name}", quoted(&shape.schema));
+pub(super) async fn take_down(ddl_url: &str, schema: &str, table: &str, column: &str) -> Result<(), SourceError> {
+    let name = quoted(&fence_name(schema, table, column));
+    let (function, table) = (format!("{}.{name}", quoted(schema)), format!("{}.{}", quoted(schema), quoted(table)));
     let statements = [
-        format!("ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}"),
-        format!("DROP TRIGGER IF EXISTS {name} ON {table}"),
-        format!("DROP FUNCTION IF EXISTS {function}()"),
+        format!("ALTER TABLE IF EXISTS {table} DROP CONSTRAINT IF EXISTS {name}"),
+        format!("DROP FUNCTION IF EXISTS {function}() CASCADE"), // its trigger with it
     ];
     run(ddl_url, &statements).await
 }
@@ -108,7 +108,7 @@ pub(super) async fn state(
     shape: &Shape,
     fence: &Fence,
 ) -> Result<FenceState, SourceError> {
-    let name = fence_name(shape, &fence.column);
+    let name = fence_name(&shape.schema, &shape.table, &fence.column);
     let row = sqlx::query(STATE)
         .persistent(false)
         .bind(&shape.schema)

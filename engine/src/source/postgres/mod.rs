@@ -149,14 +149,16 @@ impl Source for Postgres {
     }
 
     async fn abandon(&self, shape: &Shape, key: &str, column: &str, old: &[u8]) -> Result<bool, SourceError> {
-        let c = quoted(column);
-        let sql = format!(
-            "UPDATE {} SET {c} = NULL WHERE {} = $1::text::{} AND {c} = $2",
-            table_of(shape),
-            quoted(&shape.key),
-            key_cast(shape)
-        );
-        Ok(query(sql).bind(key).bind(old).execute(&self.pool).await?.rows_affected() == 1)
+        let (table, c) = (table_of(shape), quoted(column));
+        let here = format!("WHERE {} = $1::text::{} AND {c} = $2", quoted(&shape.key), key_cast(shape));
+        let clear = query(format!("UPDATE {table} SET {c} = NULL {here}")).bind(key).bind(old);
+        let done = match clear.execute(&self.pool).await {
+            Err(e) if e.as_database_error().is_some_and(|e| e.code().as_deref() == Some("23502")) => {
+                query(format!("DELETE FROM {table} {here}")).bind(key).bind(old).execute(&self.pool).await?
+            }
+            done => done?,
+        };
+        Ok(done.rows_affected() == 1)
     }
 
     async fn sample(
@@ -198,8 +200,14 @@ impl Source for Postgres {
         [fence::trigger_sql(shape, fence), fence::constraint_sql(shape, fence)].concat()
     }
 
-    async fn unfence(&self, shape: &Shape, column: &str) -> Result<(), SourceError> {
-        fence::take_down(&self.ddl_url, shape, column).await
+    async fn unfence(&self, schema: &str, table: &str, column: &str) -> Result<(), SourceError> {
+        fence::take_down(&self.ddl_url, schema, table, column).await
+    }
+
+    /// The cluster's own identifier, which a standby shares and a restored dump does not.
+    async fn identity(&self) -> Result<String, SourceError> {
+        let sql = "SELECT system_identifier::text || '/' || current_database() FROM pg_control_system()";
+        Ok(sqlx::query_scalar(sql).persistent(false).fetch_one(&self.pool).await?)
     }
 
     async fn missing_rights(&self, shape: &Shape) -> Result<Vec<String>, SourceError> {

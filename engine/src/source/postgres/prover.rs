@@ -1,6 +1,7 @@
 //! Counting on PostgreSQL, on the primary, in one snapshot a table.
 
 use super::*;
+use reseal_keyring::{KeyId, cell};
 use sqlx::Connection;
 
 /// One session. A held one is inside a transaction; dropping it ends both.
@@ -11,7 +12,9 @@ pub(super) struct Session {
 impl Session {
     pub(super) async fn open(pool: &PgPool) -> Result<Self, SourceError> {
         let mut connection = pool.acquire().await?.detach();
-        sqlx::raw_sql("SET statement_timeout = 0").execute(&mut connection).await?;
+        sqlx::raw_sql("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
+            .execute(&mut connection)
+            .await?;
         refuse_standby(&mut connection).await?; // a failover may have come since the pool was opened
         Ok(Self { connection })
     }
@@ -33,14 +36,30 @@ impl Session {
     }
 }
 
-/// Bytes, text and JSON columns of tables and materialized views that hold rows of their own.
+/// Columns of tables and materialized views that can hold bytes or text, in whatever type: arrays,
+/// domains, composites and extensions' own types, too. Numbers, times, enums and the like cannot.
 const COLUMNS: &str = "
     SELECT n.nspname::text, c.relname::text, a.attname::text, a.atttypid = 'bytea'::regtype
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'm') AND a.attnum > 0 AND NOT a.attisdropped
+    JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
+    WHERE c.relkind IN ('r', 'm') AND c.relispopulated AND a.attnum > 0 AND NOT a.attisdropped
       AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
-      AND a.atttypid IN ('bytea'::regtype, 'text'::regtype, 'varchar'::regtype, 'bpchar'::regtype, 'json'::regtype, 'jsonb'::regtype)
+      AND coalesce(e.typcategory, t.typcategory) NOT IN ('B', 'D', 'E', 'G', 'I', 'N', 'R', 'T', 'V')
+      AND coalesce(e.oid, t.oid) <> 'uuid'::regtype
     ORDER BY 1, 2, 3";
+
+/// Finds the headers wherever they stand: in bytes as they are, in everything else as base64 or hex.
+fn holds(column: &str, bytes: bool, headers: &[Header]) -> String {
+    if bytes {
+        let found = headers.iter().map(|h| format!("position({} in {column}) > 0", literal(h)));
+        return found.collect::<Vec<_>>().join(" OR ");
+    }
+    let texts = headers.iter().flat_map(|h| cell::base64_prefixes(KeyId(key_id_of(h).unwrap_or_default())));
+    // A slash may be escaped in JSON.
+    let texts: Vec<String> = texts.map(|t| t.replace('+', "\\+").replace('/', "\\\\?/")).collect();
+    let hex: Vec<String> = headers.iter().map(hex::encode).collect();
+    format!("{column}::text ~ '{}' OR {column}::text ~* '{}'", texts.join("|"), hex.join("|"))
+}
 
 #[async_trait]
 impl Prover for Session {
@@ -84,22 +103,14 @@ impl Prover for Session {
             if left_out(&schema, &table, &column, registered, ignored) {
                 continue;
             }
-            let c = quoted(&column);
-            let is_cell = if bytes {
-                format!("substring({c} from 1 for 5) = ANY ({})", literals(headers))
-            } else {
-                // Quotes before the text let JSON strings be found, too.
-                let text: Vec<String> = headers
-                    .iter()
-                    .filter_map(|h| key_id_of(h))
-                    .flat_map(|id| reseal_keyring::cell::base64_prefixes(reseal_keyring::KeyId(id)))
-                    .collect();
-                format!("{c}::text ~ '(^|\")({})'", text.join("|").replace('+', "\\+"))
-            };
-            let sql = format!("SELECT count(*) FROM {}.{} WHERE {is_cell}", quoted(&schema), quoted(&table));
-            let cells: i64 = query(sql).fetch_one(&mut self.connection).await?.try_get(0)?;
+            let path = format!("{schema}.{table}.{column}");
+            let holds = holds(&quoted(&column), bytes, headers);
+            let sql = format!("SELECT count(*) FROM {}.{} WHERE {holds}", quoted(&schema), quoted(&table));
+            let counted =
+                query(sql).fetch_one(&mut self.connection).await.map_err(|e| SourceError::from(e).at(&path))?;
+            let cells: i64 = counted.try_get(0)?;
             if cells > 0 {
-                found.push(Stray { path: format!("{schema}.{table}.{column}"), cells });
+                found.push(Stray { path, cells });
             }
         }
         Ok(found)

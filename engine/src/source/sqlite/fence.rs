@@ -6,8 +6,8 @@ use sqlx::SqliteConnection;
 
 const KINDS: [&str; 2] = ["insert", "update"];
 
-fn name(shape: &Shape, column: &str, kind: &str) -> String {
-    format!("{}_{kind}", fence_name(shape, column))
+fn name(table: &str, column: &str, kind: &str) -> String {
+    format!("{}_{kind}", fence_name("main", table, column))
 }
 
 pub(super) fn trigger_sql(shape: &Shape, fence: &Fence) -> Vec<String> {
@@ -18,7 +18,7 @@ pub(super) fn trigger_sql(shape: &Shape, fence: &Fence) -> Vec<String> {
             let changed = if kind == "update" { format!(" AND NEW.{c} IS NOT OLD.{c}") } else { String::new() };
             format!(
                 "CREATE TRIGGER {} BEFORE {} ON {} FOR EACH ROW WHEN {denied}{changed} BEGIN SELECT RAISE(ABORT, '{}'); END",
-                quoted(&name(shape, &fence.column, kind)), kind.to_uppercase(), quoted(&shape.table), refusal(fence)
+                quoted(&name(&shape.table, &fence.column, kind)), kind.to_uppercase(), quoted(&shape.table), refusal(fence)
             )
         })
         .to_vec()
@@ -33,16 +33,16 @@ async fn run(pool: &SqlitePool, statements: &[String]) -> Result<(), SourceError
     Ok(txn.commit().await?)
 }
 
-fn drops(shape: &Shape, column: &str) -> Vec<String> {
-    KINDS.map(|kind| format!("DROP TRIGGER IF EXISTS main.{}", quoted(&name(shape, column, kind)))).to_vec()
+fn drops(table: &str, column: &str) -> Vec<String> {
+    KINDS.map(|kind| format!("DROP TRIGGER IF EXISTS main.{}", quoted(&name(table, column, kind)))).to_vec()
 }
 
 pub(super) async fn put_up(pool: &SqlitePool, shape: &Shape, fence: &Fence) -> Result<(), SourceError> {
-    run(pool, &[drops(shape, &fence.column), trigger_sql(shape, fence)].concat()).await
+    run(pool, &[drops(&shape.table, &fence.column), trigger_sql(shape, fence)].concat()).await
 }
 
-pub(super) async fn take_down(pool: &SqlitePool, shape: &Shape, column: &str) -> Result<(), SourceError> {
-    run(pool, &drops(shape, column)).await
+pub(super) async fn take_down(pool: &SqlitePool, table: &str, column: &str) -> Result<(), SourceError> {
+    run(pool, &drops(table, column)).await
 }
 
 pub(super) async fn state(
@@ -53,7 +53,8 @@ pub(super) async fn state(
     let mut standing = Vec::new();
     for kind in KINDS {
         let sql = "SELECT sql FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ? AND name = ?";
-        let found = sqlx::query_scalar::<_, String>(sql).bind(&shape.table).bind(name(shape, &fence.column, kind));
+        let found =
+            sqlx::query_scalar::<_, String>(sql).bind(&shape.table).bind(name(&shape.table, &fence.column, kind));
         standing.push(found.fetch_optional(&mut *connection).await?.unwrap_or_default());
     }
     let detail = match standing.iter().zip(trigger_sql(shape, fence)).find(|(is, ought)| *is != ought) {

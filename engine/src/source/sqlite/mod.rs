@@ -16,6 +16,7 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 /// One SQLite file.
 pub(super) struct Sqlite {
     pool: SqlitePool,
+    path: String,
     /// The ledger lives in the same file.
     beside_ledger: bool,
 }
@@ -24,12 +25,14 @@ impl Sqlite {
     pub(super) async fn open(url: &str, beside_ledger: bool) -> Result<Self, SourceError> {
         let options =
             SqliteConnectOptions::from_str(url)?.busy_timeout(Duration::from_secs(10)).disable_statement_logging();
+        let path = options.get_filename().to_owned();
         let pool = SqlitePoolOptions::new()
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(10))
             .connect_with(options)
             .await?;
-        Ok(Self { pool, beside_ledger })
+        let path = std::fs::canonicalize(&path).unwrap_or(path).display().to_string();
+        Ok(Self { pool, path, beside_ledger })
     }
 }
 
@@ -55,9 +58,10 @@ fn literals(headers: &[Header]) -> String {
     headers.iter().map(|h| format!("x'{}'", hex::encode(h))).collect::<Vec<_>>().join(", ")
 }
 
-/// The first bytes of a cell. CAST, because a TEXT value with the same bytes would slip past.
+/// The first bytes of a cell. CAST, because a TEXT value with the same bytes would slip past;
+/// coalesce, because `substr` of an empty blob is NULL, which no comparison would find.
 fn first_bytes(expression: &str, bytes: usize) -> String {
-    format!("substr(CAST({expression} AS BLOB), 1, {bytes})")
+    format!("coalesce(substr(CAST({expression} AS BLOB), 1, {bytes}), x'')")
 }
 
 /// A key as SQLite holds it.
@@ -166,13 +170,16 @@ impl Source for Sqlite {
     }
 
     async fn abandon(&self, shape: &Shape, key: &str, column: &str, old: &[u8]) -> Result<bool, SourceError> {
-        let c = quoted(column);
-        let sql = format!(
-            "UPDATE {} SET {c} = NULL WHERE {} = ? AND CAST({c} AS BLOB) = ?",
-            table_of(shape),
-            quoted(&shape.key)
-        );
-        Ok(bind(query(sql), key_value(shape, key)?).bind(old.to_vec()).execute(&self.pool).await?.rows_affected() == 1)
+        let (table, c) = (table_of(shape), quoted(column));
+        let here = format!("WHERE {} = ? AND CAST({c} AS BLOB) = ?", quoted(&shape.key));
+        let run = |sql: String, key: KeyValue| bind(query(sql), key).bind(old.to_vec()).execute(&self.pool);
+        let done = match run(format!("UPDATE {table} SET {c} = NULL {here}"), key_value(shape, key)?).await {
+            Err(e) if e.as_database_error().is_some_and(|e| e.code().as_deref() == Some("1299")) => {
+                run(format!("DELETE FROM {table} {here}"), key_value(shape, key)?).await?
+            }
+            done => done?,
+        };
+        Ok(done.rows_affected() == 1)
     }
 
     async fn sample(
@@ -218,8 +225,17 @@ impl Source for Sqlite {
         fence::trigger_sql(shape, fence)
     }
 
-    async fn unfence(&self, shape: &Shape, column: &str) -> Result<(), SourceError> {
-        fence::take_down(&self.pool, shape, column).await
+    async fn unfence(&self, _schema: &str, table: &str, column: &str) -> Result<(), SourceError> {
+        fence::take_down(&self.pool, table, column).await
+    }
+
+    /// The file, by its real path.
+    async fn identity(&self) -> Result<String, SourceError> {
+        Ok(self.path.clone())
+    }
+
+    fn is_beside_ledger(&self) -> bool {
+        self.beside_ledger
     }
 
     async fn missing_rights(&self, _shape: &Shape) -> Result<Vec<String>, SourceError> {

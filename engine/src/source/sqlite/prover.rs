@@ -21,6 +21,18 @@ impl Session {
     }
 }
 
+/// Finds the headers wherever they stand: in bytes as they are, in text as base64 or hex.
+fn holds(column: &str, headers: &[Header]) -> String {
+    let mut needles: Vec<Vec<u8>> = headers.iter().map(|h| h.to_vec()).collect();
+    for header in headers {
+        let (hex, id) = (hex::encode(header), KeyId(key_id_of(header).unwrap_or_default()));
+        needles.extend([hex.to_uppercase().into_bytes(), hex.into_bytes()]);
+        needles.extend(cell::base64_prefixes(id).into_iter().map(String::into_bytes));
+    }
+    let found = needles.iter().map(|n| format!("instr(CAST({column} AS BLOB), x'{}') > 0", hex::encode(n)));
+    format!("typeof({column}) IN ('blob', 'text') AND ({})", found.collect::<Vec<_>>().join(" OR "))
+}
+
 #[async_trait]
 impl Prover for Session {
     async fn count(&mut self, shape: &Shape, questions: &[Question]) -> Result<Vec<Answer>, SourceError> {
@@ -55,32 +67,22 @@ impl Prover for Session {
         ignored: &[String],
         headers: &[Header],
     ) -> Result<Vec<Stray>, SourceError> {
-        // Columns have affinities, not types, here: whatever is not a number may hold a cell.
+        // Columns have affinities, not types, here: any of them may hold a cell.
         let columns = "SELECT t.name, c.name FROM main.sqlite_schema t, pragma_table_xinfo(t.name) c \
-                       WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%' AND upper(c.type) NOT LIKE '%INT%' ORDER BY 1, 2";
+                       WHERE t.type = 'table' AND substr(t.name, 1, 7) <> 'sqlite_' ORDER BY 1, 2";
         let mut found = Vec::new();
         for row in sqlx::query(columns).fetch_all(&mut self.connection).await? {
             let (table, column): (String, String) = (row.try_get(0)?, row.try_get(1)?);
             if left_out("main", &table, &column, registered, ignored) {
                 continue;
             }
-            let c = quoted(&column);
-            let texts: Vec<String> = headers
-                .iter()
-                .filter_map(|h| key_id_of(h))
-                .flat_map(|id| cell::base64_prefixes(KeyId(id)))
-                .map(|prefix| format!("'{prefix}'"))
-                .collect();
-            let sql = format!(
-                "SELECT count(*) FROM {} WHERE {} IN ({}) OR substr({c}, 1, 7) IN ({text}) OR substr({c}, 2, 7) IN ({text})",
-                quoted(&table),
-                first_bytes(&c, 5),
-                literals(headers),
-                text = texts.join(", ")
-            );
-            let cells: i64 = query(sql).fetch_one(&mut self.connection).await?.try_get(0)?;
+            let path = format!("main.{table}.{column}");
+            let sql = format!("SELECT count(*) FROM {} WHERE {}", quoted(&table), holds(&quoted(&column), headers));
+            let counted =
+                query(sql).fetch_one(&mut self.connection).await.map_err(|e| SourceError::from(e).at(&path))?;
+            let cells: i64 = counted.try_get(0)?;
             if cells > 0 {
-                found.push(Stray { path: format!("main.{table}.{column}"), cells });
+                found.push(Stray { path, cells });
             }
         }
         Ok(found)

@@ -1,0 +1,252 @@
+//! What people and their databases do wrong, and how a rotation comes through it.
+
+use crate::{
+    on_every_database,
+    site::{Site, column},
+};
+use reseal_config::SecretUrl;
+use reseal_engine::{Engine, check, operate};
+use reseal_entities::{
+    job::{Job, JobKind},
+    ledger::{catalog, keys as ledger_keys, quarantine, retry},
+    state::{KeyState, RotationState},
+};
+use sea_orm::DbBackend;
+
+on_every_database! {
+    a_row_that_turns_bad_while_proving_is_retried_by_the_sweep,
+    bytes_that_were_kept_are_never_overwritten,
+    an_abandoned_row_of_a_column_without_null_is_deleted,
+    a_column_registered_while_proving_is_planned_and_rotated,
+    a_wrong_kek_is_refused_before_it_wraps_anything,
+    a_typo_in_the_configuration_is_not_registered,
+    a_dropped_table_is_forgotten_and_the_rest_rotates,
+    keys_made_at_once_leave_one_active,
+    a_copy_of_the_source_is_not_taken_for_it,
+    an_export_before_the_promotion_must_have_the_new_key,
+    copies_in_other_clothes_block_the_proof_by_name,
+    the_fence_of_a_renamed_column_can_be_removed,
+}
+
+async fn bad_row(site: &Site) -> i64 {
+    site.set_message(9, Some(b"broken".to_vec())).await.unwrap();
+    let id = site.request().await;
+    site.drive(id, |s| s.quarantined == 1 && s.rows_done == s.rows).await;
+    id
+}
+
+async fn quarantined(site: &Site, id: i64) -> reseal_entities::quarantine::Model {
+    quarantine::list(site.engine.ledger.db(), Some(id), true, 10).await.unwrap().remove(0)
+}
+
+/// A good value under the new key.
+async fn mend(site: &Site) {
+    site.engine.keyring.forget();
+    let keyset = site.engine.keyring.keyset("default", None).await.unwrap();
+    site.set_message(9, Some(keyset.encrypt(b"mended", b"messages.encrypted_content:9"))).await.unwrap();
+}
+
+async fn a_row_that_turns_bad_while_proving_is_retried_by_the_sweep(backend: DbBackend) {
+    let site = Site::new(backend).await;
+    site.seed(30).await;
+    let id = bad_row(&site).await;
+    mend(&site).await;
+    operate::resolve(&site.engine, "tester", quarantined(&site, id).await.id, false, None).await.unwrap();
+    site.set_message(9, Some(b"broken again".to_vec())).await.unwrap();
+    let status = site.drive(id, |s| s.quarantined == 1).await;
+    assert_eq!(status.state, RotationState::Proving);
+    mend(&site).await;
+    let txn = site.engine.ledger.begin().await.unwrap();
+    retry::retry(&txn, "tester", id, retry::What::All).await.unwrap();
+    txn.commit().await.unwrap();
+    site.drive_to(id, RotationState::Completed).await;
+}
+
+async fn bytes_that_were_kept_are_never_overwritten(backend: DbBackend) {
+    let site = Site::new(backend).await;
+    site.seed(30).await;
+    let id = bad_row(&site).await;
+    let first = quarantined(&site, id).await.id;
+    operate::resolve(&site.engine, "tester", first, true, Some("lost")).await.unwrap();
+    site.set_message(9, Some(b"bad write".to_vec())).await.unwrap();
+    site.drive(id, |s| s.quarantined == 1).await;
+    let second = quarantined(&site, id).await.id;
+    assert_ne!(first, second);
+    operate::resolve(&site.engine, "tester", second, true, Some("lost too")).await.unwrap();
+    site.drive_to(id, RotationState::Completed).await;
+    let rows = quarantine::list(site.engine.ledger.db(), Some(id), true, 10).await.unwrap();
+    let kept: Vec<_> = rows.into_iter().map(|r| r.abandoned_cell.unwrap()).collect();
+    assert_eq!(kept, [b"bad write".to_vec(), b"broken".to_vec()]);
+}
+
+async fn an_abandoned_row_of_a_column_without_null_is_deleted(backend: DbBackend) {
+    let site = Site::new(backend).await;
+    let blob = if backend == DbBackend::Postgres { "bytea" } else { "blob" };
+    site.sql(&format!("DROP TABLE messages; CREATE TABLE messages (id bigint PRIMARY KEY, encrypted_content {blob} NOT NULL, created_at bigint)")).await;
+    let broken = if backend == DbBackend::Postgres { "'broken'::bytea" } else { "CAST('broken' AS BLOB)" };
+    site.sql(&format!("INSERT INTO messages VALUES (9, {broken}, 0)")).await;
+    let id = site.request().await;
+    site.drive(id, |s| s.quarantined == 1 && s.rows_done == s.rows).await;
+    let row = quarantined(&site, id).await.id;
+    operate::resolve(&site.engine, "tester", row, true, Some("lost")).await.unwrap();
+    site.drive_to(id, RotationState::Completed).await;
+    assert_eq!(site.count("SELECT count(*) FROM messages").await, 0);
+    assert_eq!(quarantined(&site, id).await.abandoned_cell.as_deref(), Some(&b"broken"[..]));
+}
+
+async fn a_column_registered_while_proving_is_planned_and_rotated(backend: DbBackend) {
+    let mut site = Site::new(backend).await;
+    let truth = site.seed(30).await;
+    let id = site.request().await;
+    site.drive_to(id, RotationState::Proving).await;
+    let blob = if backend == DbBackend::Postgres { "bytea" } else { "blob" };
+    site.sql(&format!("ALTER TABLE messages ADD COLUMN extra {blob}")).await;
+    let mut config = site.engine.config.clone();
+    let messages = config.tables.iter_mut().find(|t| t.name == "messages").unwrap();
+    messages.columns.push(column("extra", "messages.extra:{id}"));
+    site.engine = Engine::open(config, site.engine.ledger.clone(), "worker-2".into()).await.unwrap().into();
+    assert!(check::check(&site.engine).await.unwrap().good());
+    site.drive_to(id, RotationState::Completed).await;
+    assert_eq!(site.read_all().await, truth);
+}
+
+async fn a_wrong_kek_is_refused_before_it_wraps_anything(backend: DbBackend) {
+    let site = Site::new(backend).await;
+    let truth = site.seed(10).await;
+    let mut wrong = site.engine.config.clone();
+    wrong.kek.uri = SecretUrl::new(format!("file:{}", site.dir.path().join("another").display()));
+    reseal_keyring::kek::create(wrong.kek.uri.expose()).unwrap();
+    let stranger = Engine::open(wrong, site.engine.ledger.clone(), "stranger".into()).await.unwrap();
+    let id = site.request().await;
+    let refused = reseal_engine::plan::plan(&stranger, id, &|| false).await.unwrap_err();
+    assert_eq!(refused.code(), "kek_differs");
+    assert_eq!(stranger.keyring.create("tester", "other").await.unwrap_err().code(), "kek_differs");
+    site.drive_to(id, RotationState::Completed).await;
+    assert_eq!(site.read_all().await, truth);
+}
+
+async fn a_typo_in_the_configuration_is_not_registered(backend: DbBackend) {
+    let site = Site::new(backend).await;
+    site.seed(10).await;
+    let mut typo = site.engine.config.clone();
+    let messages = typo.tables.iter_mut().find(|t| t.name == "messages").unwrap();
+    messages.columns[0].associated_data = "message.encrypted_content:{id}".into();
+    let mistaken = Engine::open(typo, site.engine.ledger.clone(), "mistaken".into()).await.unwrap();
+    let findings = check::check(&mistaken).await.unwrap();
+    assert!(!findings.can_rotate());
+    assert!(check::check(&site.engine).await.unwrap().good());
+}
+
+async fn a_dropped_table_is_forgotten_and_the_rest_rotates(backend: DbBackend) {
+    let mut site = Site::new(backend).await;
+    site.seed(10).await;
+    check::check(&site.engine).await.unwrap();
+    site.sql("DROP TABLE sync_queue").await;
+    let mut config = site.engine.config.clone();
+    config.tables.retain(|t| t.name != "sync_queue");
+    site.engine = Engine::open(config, site.engine.ledger.clone(), "worker-2".into()).await.unwrap().into();
+    let id = site.request().await;
+    let status = site.drive(id, |s| s.code.is_some()).await;
+    assert_eq!(status.code.as_deref(), Some("table_missing"));
+    let registered = catalog::registered(site.engine.ledger.db()).await.unwrap();
+    let gone = registered.iter().find(|c| c.table_name == "sync_queue").unwrap();
+    let txn = site.engine.ledger.begin().await.unwrap();
+    catalog::forget(&txn, "tester", gone).await.unwrap();
+    txn.commit().await.unwrap();
+    site.drive_to(id, RotationState::Completed).await;
+}
+
+async fn keys_made_at_once_leave_one_active(backend: DbBackend) {
+    let site = Site::new(backend).await;
+    for n in 0..5 {
+        let (keyset, k) = (format!("keyset-{n}"), &site.engine.keyring);
+        let made = tokio::join!(k.create("a", &keyset), k.create("b", &keyset), k.create("c", &keyset));
+        assert!(made.0.is_ok() || made.1.is_ok() || made.2.is_ok());
+        let keys = ledger_keys::of_keyset(site.engine.ledger.db(), &keyset).await.unwrap();
+        assert_eq!(keys.iter().filter(|k| k.state == KeyState::Active).count(), 1);
+        k.keyset(&keyset, None).await.unwrap();
+    }
+}
+
+async fn a_copy_of_the_source_is_not_taken_for_it(backend: DbBackend) {
+    let mut site = Site::new(backend).await;
+    let truth = site.seed(30).await;
+    check::check(&site.engine).await.unwrap();
+    let copy = site.another_database("staging").await;
+    let db = sea_orm::Database::connect(&copy).await.unwrap();
+    reseal_migration::migrate_reference_tables(&db).await.unwrap();
+    let (right, mut wrong) = (site.engine.clone(), site.engine.config.clone());
+    wrong.sources[0].url = SecretUrl::new(&copy);
+    site.engine = Engine::open(wrong, right.ledger.clone(), "mistaken".into()).await.unwrap().into();
+    let id = site.request().await;
+    for kind in [JobKind::Plan, JobKind::Prove, JobKind::Clear] {
+        let _ = site.perform(&Job { kind, id }).await;
+    }
+    assert_eq!(site.status(id).await.code.as_deref(), Some("source_is_another"));
+    site.engine = right;
+    site.drive_to(id, RotationState::Completed).await;
+    assert_eq!(site.read_all().await, truth);
+}
+
+async fn an_export_before_the_promotion_must_have_the_new_key(backend: DbBackend) {
+    let site = Site::new(backend).await;
+    site.seed(10).await;
+    let id = site.request().await;
+    site.engine.keyring.export_tink("tester", "default").await.unwrap();
+    let status = site.drive(id, |s| s.code.is_some()).await;
+    assert_eq!(status.code.as_deref(), Some("publish_before_promoting"));
+    site.engine.keyring.export_tink("tester", "default").await.unwrap();
+    site.drive_to(id, RotationState::Completed).await;
+}
+
+async fn copies_in_other_clothes_block_the_proof_by_name(backend: DbBackend) {
+    let site = Site::new(backend).await;
+    site.seed(12).await;
+    let postgres = backend == DbBackend::Postgres;
+    let copies: &[(&str, &str)] = if postgres {
+        &[
+            ("jsonb", "to_jsonb(encrypted_content)"),
+            ("bytea[]", "ARRAY[encrypted_content]"),
+            ("text", "'v1:' || replace(encode(encrypted_content, 'base64'), E'\\n', '')"),
+            ("bytea", "'\\x0a'::bytea || encrypted_content"),
+            ("varchar[]", "ARRAY[encode(encrypted_content, 'hex')]::varchar[]"),
+            ("secret", "encrypted_content"),
+        ]
+    } else {
+        &[
+            ("POINT", "encrypted_content"),
+            ("INTEGER", "encrypted_content"),
+            ("TEXT", "'{\"c\":\"' || hex(encrypted_content) || '\"}'"),
+            ("BLOB", "CAST(x'0a' || encrypted_content AS BLOB)"),
+        ]
+    };
+    if postgres {
+        site.sql("CREATE DOMAIN secret AS bytea; CREATE MATERIALIZED VIEW empty AS SELECT 'x'::text AS c WITH NO DATA")
+            .await;
+    }
+    for (n, (ty, expression)) in copies.iter().enumerate() {
+        let copy =
+            format!("INSERT INTO copy_{n} SELECT {expression} FROM messages WHERE encrypted_content IS NOT NULL");
+        site.sql(&format!("CREATE TABLE copy_{n} (c {ty})")).await;
+        site.sql(&copy).await;
+    }
+    let id = site.request().await;
+    let status = site.drive(id, |s| s.code.as_deref() == Some("proof_blocked")).await;
+    let detail = status.detail.unwrap();
+    for (n, (ty, _)) in copies.iter().enumerate() {
+        assert!(detail.contains(&format!("copy_{n}.c is not registered")), "{ty}: {detail}");
+        site.sql(&format!("DROP TABLE copy_{n}")).await;
+    }
+    site.drive_to(id, RotationState::Completed).await;
+}
+
+async fn the_fence_of_a_renamed_column_can_be_removed(backend: DbBackend) {
+    let site = Site::new(backend).await;
+    site.seed(10).await;
+    site.rotate().await;
+    site.sql("ALTER TABLE messages RENAME COLUMN encrypted_content TO content").await;
+    let fences = operate::fences(&site.engine).await.unwrap();
+    assert!(fences.iter().any(|f| f.column.ends_with("messages.encrypted_content") && !f.state.complete));
+    operate::remove_fence(&site.engine, "tester", "messages.encrypted_content").await.unwrap();
+    site.sql("INSERT INTO messages (id, content) VALUES (999999, NULL)").await;
+}
