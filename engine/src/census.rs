@@ -130,7 +130,8 @@ impl Inquiry {
             of_source.map(|c| format!("{}.{}.{}", c.schema_name, c.table_name, c.column_name)).collect();
         for stray in prover.strays(&registered, ignored(engine, source), &self.retired).await? {
             blocks.push(format!(
-                "{source}:{} is not registered and holds {} cells under the retired key",
+                "{source}:{} is not registered and holds {} cells under the retired key (register it with [[table]] and \
+                 `reseal check`, or empty it)",
                 stray.path, stray.cells
             ));
         }

@@ -49,6 +49,7 @@ impl Engine {
     /// Connects to every source of the configuration. The ledger must be migrated.
     pub async fn open(config: Config, ledger: Ledger, worker: String) -> Result<Self, EngineError> {
         let keyring = Keyring::open(ledger.clone(), config.kek.uri.expose(), &config.ledger.key_backup)?;
+        keyring.refuse_another_kek().await?;
         let mut sources = BTreeMap::new();
         for declared in &config.sources {
             let opened = source::open(declared, config.ledger.url.expose()).await.map_err(|e| {

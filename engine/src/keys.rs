@@ -106,8 +106,9 @@ impl Keyring {
         self.wrapped(keyset, key_id, &Dek::generate(), state)
     }
 
-    /// A key wrapped under another KEK than the rest would make its whole keyset unreadable.
-    async fn refuse_another_kek(&self) -> Result<(), EngineError> {
+    /// Refuses a KEK that is not the one under which the ledger's keys are wrapped: a key wrapped under
+    /// another than the rest would make its whole keyset unreadable.
+    pub async fn refuse_another_kek(&self) -> Result<(), EngineError> {
         let keys = ledger_keys::all(self.ledger.db()).await?;
         match keys.iter().find(|k| k.wrapped_dek.is_some() && k.kek_id != self.kek.id()) {
             None => Ok(()),
@@ -222,6 +223,8 @@ impl Keyring {
             ledger_keys::insert(&txn, actor, keyset, self.wrapped(keyset, key.key_id, dek, state)?).await?;
             stored.push((i64::from(key.key_id.0), state));
         }
+        // Whoever made this keyset holds it: its next key must be published like an exported one's.
+        ledger_keys::mark_published(&txn, &stored.iter().map(|(id, _)| *id).collect::<Vec<_>>()).await?;
         let ids: Vec<i64> = stored.iter().map(|(id, _)| *id).collect();
         let subject = format!("keyset {keyset}");
         audit::record(

@@ -15,6 +15,7 @@ use reseal_entities::{
     quarantine::{self, QuarantineState},
     state::RotationState,
 };
+use reseal_keyring::cell;
 use sea_orm::EntityTrait;
 use serde::Serialize;
 use serde_json::json;
@@ -62,7 +63,18 @@ pub async fn resolve(
     let seen = match target.source.cell(&target.shape, &row.row_key, &row.column_name).await? {
         None => Resolved::Gone,
         Some(None) => Resolved::Null,
-        Some(Some(cell)) if keyset.decrypt(&cell, &associated_data).is_ok() => Resolved::Current,
+        Some(Some(cell)) if keyset.decrypt(&cell, &associated_data).is_ok() => {
+            if !cell.starts_with(&cell::header(keyset.active())) {
+                return Err(EngineError::refused(
+                    "not_current",
+                    format!(
+                        "row {} opens, under an old key: run `reseal retry {} --all`",
+                        row.row_key, row.rotation_id
+                    ),
+                ));
+            }
+            Resolved::Current
+        }
         Some(Some(cell)) if abandon => {
             // Kept first, so that no line of this loses the bytes.
             if !ledger_quarantine::keep_bytes(db, row.id, cell.clone()).await? {

@@ -40,7 +40,7 @@ pub struct Model {
     pub deactivated_at: Option<i64>,
     /// When its wrapped bytes were wiped.
     pub destroyed_at: Option<i64>,
-    /// When it last left in an exported keyset.
+    /// When it last came or left in a keyset that somebody outside holds.
     pub exported_at: Option<i64>,
 }
 

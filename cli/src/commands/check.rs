@@ -99,6 +99,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     Ok(if good { Exit::Done } else { Exit::Failed })
 }
 
+/// Lines of a kind that people are shown; `--json` has all.
+const SHOWN: usize = 3;
+
 fn text(report: &Report, output: &Output) -> String {
     let mut text = String::new();
     let mark = |good| output.verdict(good, if good { "good" } else { "bad " });
@@ -112,7 +115,10 @@ fn text(report: &Report, output: &Output) -> String {
         let good = c.problems.is_empty() && c.unreadable.is_empty();
         text += &format!("{}  {}: {} opened\n", mark(good), c.column, count(c.opened as u64, "sampled value"));
         for (what, lines) in [("problem", &c.problems), ("unreadable", &c.unreadable), ("warning", &c.warnings)] {
-            text.extend(lines.iter().map(|line| format!("      {what}: {line}\n")));
+            text.extend(lines.iter().take(SHOWN).map(|line| format!("      {what}: {line}\n")));
+            if lines.len() > SHOWN {
+                text += &format!("      and {} more\n", lines.len() - SHOWN);
+            }
         }
     }
     if report.columns.is_empty() && report.good {

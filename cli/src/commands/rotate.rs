@@ -120,12 +120,15 @@ async fn bell(url: &str, engine: &Engine, output: &Output) -> Option<Queue> {
 
 fn refuse_another_key(args: &Args, opened: &Opened, rotation: &rotations::Model) -> Result<(), Failure> {
     let asked = args.to.map(i64::from);
-    if !matches!(opened, Opened::AlreadyOpen(_)) || asked.is_none() || asked == rotation.to_key_id {
+    let other_key = asked.is_some() && asked != rotation.to_key_id;
+    let other_time =
+        args.clear_after.is_some_and(|d| i64::try_from(d.as_millis()).ok() != Some(rotation.clear_after_ms));
+    if !matches!(opened, Opened::AlreadyOpen(_)) || !(other_key || other_time) {
         return Ok(());
     }
     let to = rotation.to_key_id.map_or_else(|| "a new key".to_owned(), |id| format!("key {id}"));
     let message = format!(
-        "rotation {} of keyset `{}` is {} already, to {to}: let it end first, see `reseal status {}`",
+        "rotation {} of keyset `{}` is {} already, to {to} and with its own waiting time: let it end first, see `reseal status {}`",
         rotation.id, rotation.keyset, rotation.state, rotation.id
     );
     Err(Failure::new("rotation_open", message))

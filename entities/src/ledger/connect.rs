@@ -5,7 +5,7 @@ use crate::identity;
 use sea_orm::{
     ActiveValue::Set,
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
     sea_query::OnConflict,
     sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
@@ -37,7 +37,7 @@ impl Ledger {
                     .busy_timeout(Duration::from_secs(10))
                     .foreign_keys(true)
             });
-        let ledger = Self { db: Database::connect(options).await? };
+        let ledger = Self { db: Database::connect(options).await.map_err(unreachable)? };
         if ledger.db.get_database_backend() == DbBackend::Postgres {
             ledger.refuse_commits_that_can_be_lost().await?;
         }
@@ -51,13 +51,20 @@ impl Ledger {
 
     /// Begins a transaction that will write. IMMEDIATE on SQLite: a deferred one fails at once when
     /// it reads before it writes, whatever the busy timeout says.
+    ///
+    /// In a task of its own: a future that is dropped while PostgreSQL's BEGIN is under way would give
+    /// its connection back inside a transaction that nobody ends, and what others then write on that
+    /// connection would never be committed. A task that nobody waits for any more ends its BEGIN and
+    /// rolls back.
     pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
         let immediate = TransactionOptions {
             isolation_level: None,
             access_mode: None,
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
         };
-        self.db.begin_with_options(immediate).await
+        let db = self.db.clone();
+        let begun = tokio::spawn(async move { db.begin_with_options(immediate).await });
+        begun.await.map_err(|e| DbErr::Custom(format!("beginning a transaction: {e}")))?
     }
 
     /// The ledger's row about itself; written at the first call.
@@ -112,4 +119,20 @@ fn make_private(url: &str) {
     if let Ok(options) = url.parse::<SqliteConnectOptions>() {
         let _ = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(options.get_filename());
     }
+}
+
+/// Why a ledger could not be opened, in words that help; a driver's own do not.
+fn unreachable(error: DbErr) -> LedgerError {
+    let code = match &error {
+        DbErr::Conn(RuntimeErr::SqlxError(e)) => e.as_database_error().and_then(|e| e.code()).map(|c| c.into_owned()),
+        _ => None,
+    };
+    let reason = match code.as_deref() {
+        Some("28P01" | "28000") => "the login was refused",
+        Some("3D000") => "there is no such database",
+        Some("14") => "the file cannot be opened, or its folder does not exist",
+        Some("26") => "the file is not a SQLite database",
+        _ => "nothing answers there, or it does not take connections",
+    };
+    LedgerError::refused("ledger_unreachable", format!("the ledger cannot be opened: {reason}; check ledger.url"))
 }

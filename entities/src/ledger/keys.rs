@@ -205,14 +205,20 @@ pub async fn record_export(
     key_ids: &[i64],
     format: &str,
 ) -> Result<(), LedgerError> {
+    mark_published(txn, key_ids).await?;
+    let after = json!({"keys": key_ids, "format": format});
+    let subject = format!("keyset {keyset}");
+    audit::record(txn, audit::Entry { actor, action: "keyset.exported", subject, before: json!(null), after }).await
+}
+
+/// Notes that these keys are in a keyset that somebody outside holds.
+pub async fn mark_published(txn: &impl ConnectionTrait, key_ids: &[i64]) -> Result<(), LedgerError> {
     keys::Entity::update_many()
         .col_expr(keys::Column::ExportedAt, now(txn))
         .filter(keys::Column::KeyId.is_in(key_ids.iter().copied()))
         .exec(txn)
         .await?;
-    let after = json!({"keys": key_ids, "format": format});
-    let subject = format!("keyset {keyset}");
-    audit::record(txn, audit::Entry { actor, action: "keyset.exported", subject, before: json!(null), after }).await
+    Ok(())
 }
 
 /// Adds to the count of encryptions under a key.

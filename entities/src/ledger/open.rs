@@ -121,8 +121,8 @@ async fn check_the_key(txn: &impl ConnectionTrait, request: &Request) -> Result<
             return Err(LedgerError::refused(
                 "publish_before_promoting",
                 format!(
-                    "keyset `{name}` was exported, so its readers must have the next key before it encrypts. Run instead:\n  \
-                     reseal keys create {name}\n  reseal keys export {name} --format tink-json …   (and deploy it)\n  \
+                    "keyset `{name}` was exported or imported, so its readers must have the next key before it encrypts. Run instead:\n  \
+                     reseal keys create {name}\n  reseal keys export {name} --format tink-json --insecure-cleartext FILE   (and deploy it)\n  \
                      reseal rotate {name} --to KEY_ID"
                 ),
             ));
@@ -148,7 +148,7 @@ async fn check_the_key(txn: &impl ConnectionTrait, request: &Request) -> Result<
         return Err(LedgerError::refused(
             "publish_before_promoting",
             format!(
-                "key {to} is in no export yet, and keyset `{name}` has readers with exported keysets: run `reseal keys export {name} --format tink-json …` and deploy it first"
+                "key {to} is in no export yet, and keyset `{name}` has readers with exported keysets: run `reseal keys export {name} --format tink-json --insecure-cleartext FILE` and deploy it first"
             ),
         ));
     }

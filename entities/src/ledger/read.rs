@@ -147,6 +147,14 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
         completed_at: r.completed_at,
         waiting_left_ms: (r.state == RotationState::Waiting).then(|| (r.clear_after_ms - r.waited_ms).max(0)),
     };
+    if status.code.as_deref() == Some("writer_ttl") {
+        let until = r.promoted_at.unwrap_or_default() + r.writer_ttl_ms;
+        let left = std::cmp::max(until - super::now_ms(db).await?, 0);
+        status.detail = Some(format!(
+            "applications may write with an old keyset for another {} s before the fence",
+            (left + 999) / 1000
+        ));
+    }
     status.summary = summary(&status);
     Ok(status)
 }

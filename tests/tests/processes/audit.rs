@@ -6,7 +6,7 @@ use crate::world::World;
 fn an_edited_a_deleted_and_a_reordered_entry_each_break_the_chain() {
     let world = World::new([60, 60, 60], "");
     let _worker = world.worker();
-    world.run(&["rotate", "--wait"]).ok();
+    world.rotate(&["--wait"]).ok();
     assert_eq!(world.run(&["audit", "verify"]).code, 0);
     let refused = world.postgres.sql(&world.ledger, "DO $$ BEGIN UPDATE reseal_audit SET actor = 'nobody'; RAISE 'edited'; EXCEPTION WHEN SQLSTATE 'RS003' THEN NULL; END $$");
     assert!(!refused.contains("edited"));

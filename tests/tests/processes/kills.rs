@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 fn workers_killed_every_second_and_redis_lost_twice_lose_nothing() {
     let world = World::new(rows(), "");
     let mut workers = [world.worker(), world.worker(), world.worker()];
-    world.run(&["rotate"]).ok();
+    world.rotate(&[]).ok();
     let mut holders_killed = 0;
     for round in 0..6 {
         // A worker that holds a lease is killed with it in hand.

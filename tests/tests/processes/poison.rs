@@ -18,7 +18,7 @@ fn poison_rows_need_attention_and_no_command_clears_the_key_until_they_are_repai
           WHERE (m.id = {one} AND o.id = {other}) OR (m.id = {other} AND o.id = {one});"
     ));
     let _worker = world.worker();
-    let waited = world.run(&["rotate", "--wait", "--json"]);
+    let waited = world.rotate(&["--wait", "--json"]);
     assert_eq!(waited.code, 3, "{}{}", waited.stdout, waited.stderr);
     let status = world.run(&["status", "1"]);
     assert_eq!(status.code, 3);

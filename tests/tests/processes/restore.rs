@@ -8,7 +8,7 @@ fn a_ledger_restored_from_before_the_rotation_recovers_the_key_that_rows_need() 
     // A template copy is PostgreSQL's own dump and restore in one.
     world.postgres.sql("postgres", &format!("CREATE DATABASE {0}_before TEMPLATE {0}", world.ledger));
     let worker = world.worker();
-    world.run(&["rotate", "--wait"]).ok();
+    world.rotate(&["--wait"]).ok();
     worker.terminate();
     worker.wait(std::time::Duration::from_secs(20));
     world.postgres.sql("postgres", &format!("ALTER DATABASE {0} RENAME TO {0}_lost", world.ledger));

@@ -9,7 +9,7 @@ fn three_workers_share_a_rotation_fairly_and_lose_nothing() {
     let world = World::new(rows(), "");
     let workers = [world.worker(), world.worker(), world.worker()];
     world.until("three workers are present", "SELECT count(*) FROM reseal_workers", |n| n == 3);
-    let output = world.run(&["rotate", "--wait", "--json"]).ok();
+    let output = world.rotate(&["--wait", "--json"]).ok();
     let end: serde_json::Value = serde_json::from_str(&output.stdout).expect("one object at the end");
     let rows = rows().iter().sum::<usize>();
     assert_eq!((&end["rows"], &end["reencrypted"]), (&rows.into(), &rows.into()));
@@ -43,7 +43,7 @@ fn three_workers_share_a_rotation_fairly_and_lose_nothing() {
 fn a_worker_that_is_told_to_stop_gives_its_batch_back_within_seconds() {
     let world = World::new([60, 20_000, 60], "");
     let worker = world.worker();
-    world.run(&["rotate"]).ok();
+    world.rotate(&[]).ok();
     world.until("a batch is held", "SELECT count(*) FROM reseal_batches WHERE state = 'leased'", |n| n > 0);
     worker.terminate();
     assert_eq!(worker.wait(Duration::from_secs(10)).code, 0, "{}", worker.stderr());
@@ -61,7 +61,7 @@ fn a_worker_that_is_told_to_stop_gives_its_batch_back_within_seconds() {
 #[test]
 fn rotate_without_a_worker_says_so_and_a_second_request_finds_the_first() {
     let world = World::new([60, 60, 60], "");
-    let waited = world.run(&["rotate", "--wait"]);
+    let waited = world.rotate(&["--wait"]);
     assert_eq!(waited.code, 1, "{}{}", waited.stdout, waited.stderr);
     assert!(waited.stderr.contains("no worker"), "{}", waited.stderr);
     let again = world.reseal.json(&["rotate"]);

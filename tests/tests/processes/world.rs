@@ -130,6 +130,13 @@ impl World {
         self.reseal.json(&["status", "1"])
     }
 
+    /// Publishes the next key and rotates to it, as holders of an imported keyset must.
+    pub(crate) fn rotate(&self, more: &[&str]) -> Output {
+        let key = self.reseal.json(&["keys", "create", "default"])["key_id"].to_string();
+        self.export("published.json");
+        self.run(&[&["rotate", "--to", &key], more].concat())
+    }
+
     /// The keyset as the ledger has it now, for Python.
     pub(crate) fn export(&self, name: &str) -> PathBuf {
         let path = self.reseal.dir().join(name);

@@ -5,7 +5,7 @@ use crate::{
     site::{Site, column},
 };
 use reseal_config::SecretUrl;
-use reseal_engine::{Engine, check, operate};
+use reseal_engine::{Engine, check, keys::Keyring, operate};
 use reseal_entities::{
     job::{Job, JobKind},
     ledger::{catalog, keys as ledger_keys, quarantine, retry},
@@ -116,11 +116,12 @@ async fn a_wrong_kek_is_refused_before_it_wraps_anything(backend: DbBackend) {
     let mut wrong = site.engine.config.clone();
     wrong.kek.uri = SecretUrl::new(format!("file:{}", site.dir.path().join("another").display()));
     reseal_keyring::kek::create(wrong.kek.uri.expose()).unwrap();
-    let stranger = Engine::open(wrong, site.engine.ledger.clone(), "stranger".into()).await.unwrap();
     let id = site.request().await;
-    let refused = reseal_engine::plan::plan(&stranger, id, &|| false).await.unwrap_err();
-    assert_eq!(refused.code(), "kek_differs");
-    assert_eq!(stranger.keyring.create("tester", "other").await.unwrap_err().code(), "kek_differs");
+    let refused = Engine::open(wrong.clone(), site.engine.ledger.clone(), "stranger".into()).await;
+    assert_eq!(refused.map(|_| ()).map_err(|e| e.code()), Err("kek_differs"));
+    let (uri, backup) = (wrong.kek.uri.expose(), &wrong.ledger.key_backup);
+    let stranger = Keyring::open(site.engine.ledger.clone(), uri, backup).unwrap();
+    assert_eq!(stranger.create("tester", "other").await.unwrap_err().code(), "kek_differs");
     site.drive_to(id, RotationState::Completed).await;
     assert_eq!(site.read_all().await, truth);
 }
