@@ -111,7 +111,7 @@ pub struct Table {
 pub enum Fence {
     /// A trigger in the source database.
     Trigger,
-    /// Nothing does. Known to the design; refused by [`Config::load`] for now.
+    /// Nothing does. Known to the design; refused by [`Config::load`]: clearing without a fence would rest on hope.
     None,
 }
 

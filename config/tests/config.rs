@@ -65,8 +65,8 @@ fn without_a_file_everything_is_in_the_data_folder() {
 
 #[test]
 fn the_demo_stays_in_its_folder_and_waits_for_nobody() {
-    let config = Config::demo(Path::new("/tmp/demo \"x"));
-    assert_eq!(config.sources[0].url.expose(), "sqlite:///tmp/demo \"x/app.sqlite");
+    let config = Config::demo(Path::new("/srv/demo \"x"));
+    assert_eq!(config.sources[0].url.expose(), "sqlite:///srv/demo \"x/app.sqlite");
     assert_eq!(config.tables.len(), 3);
     assert_eq!(config.rotation.clear_after, Some(Duration::ZERO));
     assert_eq!(config.rotation.writer_ttl, Duration::from_secs(1));

@@ -10,7 +10,7 @@ use std::{
 
 use reseal_entities::ledger::{Ledger, LedgerError};
 use reseal_migration::migrate_ledger;
-use reseal_tests::shared_postgres;
+use reseal_tests::{Leash, shared_postgres};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, TransactionTrait};
 use tokio::{runtime::Builder, sync::Barrier, task::JoinSet};
 
@@ -19,13 +19,13 @@ pub(crate) fn for_each_database(test: impl AsyncFn(String)) {
     static MADE: AtomicU32 = AtomicU32::new(0);
     let mut broken = Vec::new();
     for kind in ["PostgreSQL", "SQLite"] {
-        let dir = tempfile::tempdir().expect("a temporary folder");
+        let dir = Leash::new();
         let url = match kind {
             "PostgreSQL" => {
                 let name = format!("ledger_{}", MADE.fetch_add(1, Ordering::Relaxed));
                 shared_postgres().create_database(&name)
             }
-            _ => format!("sqlite://{}?mode=rwc", dir.path().join("ledger.db").display()),
+            _ => format!("sqlite://{}?mode=rwc", dir.dir().join("ledger.db").display()),
         };
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let run = || runtime.block_on(Box::pin(test(url)));

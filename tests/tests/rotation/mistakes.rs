@@ -114,7 +114,7 @@ async fn a_wrong_kek_is_refused_before_it_wraps_anything(backend: DbBackend) {
     let site = Site::new(backend).await;
     let truth = site.seed(10).await;
     let mut wrong = site.engine.config.clone();
-    wrong.kek.uri = SecretUrl::new(format!("file:{}", site.dir.path().join("another").display()));
+    wrong.kek.uri = SecretUrl::new(format!("file:{}", site.dir.dir().join("another").display()));
     reseal_keyring::kek::create(wrong.kek.uri.expose()).unwrap();
     let id = site.request().await;
     let refused = Engine::open(wrong.clone(), site.engine.ledger.clone(), "stranger".into()).await;

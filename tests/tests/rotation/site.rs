@@ -14,7 +14,7 @@ use reseal_entities::{
     rotations,
     state::RotationState,
 };
-use reseal_tests::shared_postgres;
+use reseal_tests::{Leash, shared_postgres};
 use sea_orm::{
     ActiveValue::Set, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, Statement,
     sea_query::Expr,
@@ -27,7 +27,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tempfile::TempDir;
+
 use uuid::Uuid;
 
 pub(crate) use sea_orm::DatabaseBackend::{Postgres, Sqlite};
@@ -40,7 +40,7 @@ pub(crate) type Truth = BTreeMap<String, Vec<u8>>;
 pub(crate) struct Site {
     pub(crate) engine: Arc<Engine>,
     pub(crate) app: DatabaseConnection,
-    pub(crate) dir: TempDir,
+    pub(crate) dir: Leash,
     dispatcher: Dispatcher,
     bell: Bell,
 }
@@ -60,13 +60,13 @@ impl Doorbell for Bell {
     }
 }
 
-fn database(backend: DbBackend, dir: &TempDir, name: &str) -> String {
+fn database(backend: DbBackend, dir: &Leash, name: &str) -> String {
     match backend {
         Postgres => {
             let name = format!("r{}_{}_{name}", std::process::id(), NAMES.fetch_add(1, Ordering::Relaxed));
             shared_postgres().create_database(&name)
         }
-        _ => format!("sqlite://{}/{name}.sqlite?mode=rwc", dir.path().display()),
+        _ => format!("sqlite://{}/{name}.sqlite?mode=rwc", dir.dir().display()),
     }
 }
 
@@ -98,10 +98,10 @@ impl Site {
     }
 
     pub(crate) async fn with(backend: DbBackend, beside: bool, adjust: impl FnOnce(&mut Config)) -> Self {
-        let dir = TempDir::new().unwrap();
+        let dir = Leash::new();
         let app_url = database(backend, &dir, "app");
         let ledger_url = if beside { app_url.clone() } else { database(backend, &dir, "ledger") };
-        let mut config = Config::demo(dir.path());
+        let mut config = Config::demo(dir.dir());
         config.ledger.url = SecretUrl::new(&ledger_url);
         config.sources = vec![Source {
             name: "app".into(),
@@ -113,7 +113,7 @@ impl Site {
         config.rotation.chunk_rows = ChunkRows::Fixed(17);
         config.rotation.writer_ttl = Duration::ZERO;
         adjust(&mut config);
-        let kek = dir.path().join("kek");
+        let kek = dir.dir().join("kek");
         config.kek.uri = SecretUrl::new(format!("file:{}", kek.display()));
         reseal_keyring::kek::create(config.kek.uri.expose()).unwrap();
         let mut options = ConnectOptions::new(&app_url);

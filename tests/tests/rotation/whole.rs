@@ -154,7 +154,7 @@ async fn a_ledger_from_before_the_rotation_recovers_its_key(backend: DbBackend) 
     let fresh = if backend == DbBackend::Postgres {
         shared_ledger(&site).await
     } else {
-        format!("sqlite://{}/restored.sqlite?mode=rwc", site.dir.path().display())
+        format!("sqlite://{}/restored.sqlite?mode=rwc", site.dir.dir().display())
     };
     let ledger = reseal_entities::ledger::Ledger::connect(&fresh).await.unwrap();
     reseal_migration::migrate_ledger(ledger.db()).await.unwrap();
@@ -171,7 +171,7 @@ async fn a_ledger_from_before_the_rotation_recovers_its_key(backend: DbBackend) 
 
 async fn shared_ledger(site: &Site) -> String {
     let name =
-        format!("restored_{}", site.dir.path().file_name().unwrap().to_string_lossy().replace('.', "").to_lowercase());
+        format!("restored_{}", site.dir.dir().file_name().unwrap().to_string_lossy().replace('.', "").to_lowercase());
     reseal_tests::shared_postgres().create_database(&name)
 }
 
