@@ -62,7 +62,9 @@ pub(crate) async fn ledger_only(config: &Config) -> Result<Ledger, Failure> {
 pub(crate) async fn keyring(config: &Config, output: &Output) -> Result<Keyring, Failure> {
     let ledger = ledger_only(config).await?;
     protect(config, &ledger, output).await?;
-    Ok(Keyring::open(ledger, config.kek.uri.expose(), &config.ledger.key_backup)?)
+    let keyring = Keyring::open(ledger, config.kek.uri.expose(), &config.ledger.key_backup)?;
+    keyring.refuse_another_kek().await?;
+    Ok(keyring)
 }
 
 /// The engine under `name`; for a command that is who runs it.

@@ -115,7 +115,7 @@ impl Keyring {
             Some(key) => Err(EngineError::refused(
                 "kek_differs",
                 format!(
-                    "the ledger's keys are wrapped under KEK {} (key {}), and this process has KEK {}: give it the right kek.uri",
+                    "the ledger's keys are wrapped under KEK {} (key {}), and this process has KEK {}: give it the right one in kek.uri",
                     key.kek_id,
                     key.key_id,
                     self.kek.id()
