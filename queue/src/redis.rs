@@ -2,13 +2,14 @@
 
 mod codec;
 mod connect;
+mod pace;
 mod tidy;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apalis::prelude::{BackendExt, IntervalStrategy, PollWith, TaskBuilder, TaskId, TaskSink};
+use apalis::prelude::{BackendExt, PollWith, TaskBuilder, TaskId, TaskSink};
 use apalis_core::backend::ext::lifecycle::BeforeStart;
 use apalis_core::backend::ext::with_codec::WithCodec;
 use apalis_redis::{Config, RedisStorage};
@@ -16,6 +17,7 @@ use redis::aio::ConnectionManager;
 use reseal_entities::job::{Doorbell, Job, RingError};
 
 pub use codec::JobCodec;
+use pace::Pace;
 
 use crate::{QueueError, random_mark};
 
@@ -29,7 +31,7 @@ const POLL: Duration = Duration::from_millis(150);
 /// a replica) that would spin a core; so a restarted worker first waits this long.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
-type Polled = PollWith<WithCodec<RedisStorage<Job>, JobCodec>, IntervalStrategy>;
+type Polled = PollWith<WithCodec<RedisStorage<Job>, JobCodec>, Pace>;
 
 /// What a worker reads the queue in Redis through.
 pub type RedisBackend = BeforeStart<Polled, apalis_redis::Error>;
@@ -85,7 +87,7 @@ impl RedisQueue {
     pub fn backend(&self, restarts: usize) -> RedisBackend {
         let pause = if restarts == 0 { Duration::ZERO } else { RESTART_PAUSE };
         let storage = self.0.storage.clone().with_codec(JobCodec);
-        storage.poll_with_interval(POLL).before_start(move |_| async move {
+        storage.poll_with_strategy(Pace::new(POLL)).before_start(move |_| async move {
             tokio::time::sleep(pause).await;
             Ok(())
         })
