@@ -136,6 +136,21 @@ pub struct Column {
 pub enum Format {
     /// `0x01`, the key id in four bytes, nonce, ciphertext, tag.
     Tink,
+    /// Nonce, ciphertext, tag without a key id, or native cells: a rotation makes all of them native.
+    RawAesGcm,
+    /// Values that nobody encrypted, or native cells: a rotation makes all of them native.
+    Plaintext,
+}
+
+impl Format {
+    /// The word in the file and in the ledger.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tink => "tink",
+            Self::RawAesGcm => "raw-aes-gcm",
+            Self::Plaintext => "plaintext",
+        }
+    }
 }
 
 /// How a cell's bytes stand in its column.
@@ -144,6 +159,27 @@ pub enum Format {
 pub enum Encoding {
     /// As they are, in a bytes column.
     Bytes,
+    /// Standard base64 with padding, in a text column.
+    Base64,
+    /// URL-safe base64 with padding.
+    Base64Url,
+    /// Standard base64 without padding.
+    Base64Unpadded,
+    /// URL-safe base64 without padding.
+    Base64UrlUnpadded,
+}
+
+impl Encoding {
+    /// The word in the file and in the ledger.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Base64 => "base64",
+            Self::Base64Url => "base64url",
+            Self::Base64Unpadded => "base64-unpadded",
+            Self::Base64UrlUnpadded => "base64url-unpadded",
+        }
+    }
 }
 
 /// Sizes, limits and waiting times of a rotation.

@@ -90,7 +90,10 @@ async fn registered_and_declared(engine: &Engine) -> Result<Vec<catalog_row::Mod
             column_name: declared.column_name,
             keyset: declared.keyset,
             associated_data: declared.associated_data,
+            format: declared.format,
+            encoding: declared.encoding,
             registered_at: 0,
+            adopted_at: None,
             forgotten_at: None,
         };
         if columns.iter().all(|c| c.path() != column.path()) {

@@ -11,7 +11,7 @@ use crate::{
     source::{Header, Prover, Range, Row, SourceError, SourceErrorKind, Swap},
 };
 use reseal_entities::ledger::quarantine::Finding;
-use reseal_keyring::{Keyset, cell};
+use reseal_keyring::{Keyset, Layout, cell};
 use std::{
     collections::BTreeSet,
     sync::Arc,
@@ -124,7 +124,7 @@ impl<'a> Work<'a> {
                         cells.push(None);
                         continue;
                     };
-                    match keyset.reencrypt(&old, &template.render(&key)) {
+                    match keyset.reencrypt(Layout::NATIVE, &old, &template.render(&key)) {
                         Ok(new) => cells.push(Some((old[..cell::PREFIX_LEN].to_vec(), new))),
                         Err(e) => {
                             findings.push(finding(&key[0], name, e.code(), &old));

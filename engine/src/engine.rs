@@ -99,6 +99,8 @@ impl Engine {
                     keyset: column.keyset.clone(),
                     associated_data: column.associated_data.clone(),
                     primary_key: table.primary_key.clone(),
+                    format: column.format.as_str().to_owned(),
+                    encoding: column.encoding.as_str().to_owned(),
                 });
             }
         }

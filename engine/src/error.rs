@@ -2,7 +2,7 @@
 
 use crate::source::SourceError;
 use reseal_entities::ledger::LedgerError;
-use reseal_keyring::{BackupError, CellError, KekError, KeysetError, TemplateError, TinkError};
+use reseal_keyring::{BackupError, CellError, KekError, TemplateError, TinkError, UnwrapError};
 
 /// Why a step did not go on. Its text never carries a value of a row or a key.
 #[derive(Debug, thiserror::Error)]
@@ -16,9 +16,9 @@ pub enum EngineError {
     /// The KEK.
     #[error(transparent)]
     Kek(#[from] KekError),
-    /// A keyset whose keys do not fit together.
+    /// A keyset whose keys do not open or do not fit together.
     #[error(transparent)]
-    Keyset(#[from] KeysetError),
+    Keyset(#[from] UnwrapError),
     /// A key that does not work.
     #[error("the key does not encrypt and decrypt: {0}")]
     Probe(#[from] CellError),

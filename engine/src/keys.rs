@@ -6,7 +6,7 @@ use reseal_entities::{
     ledger::{Ledger, audit, keys as ledger_keys},
     state::KeyState,
 };
-use reseal_keyring::{ALGORITHM, BackupRecord, Dek, Kek, KeyBackup, KeyId, KeyInfo, Keyset, tink};
+use reseal_keyring::{Algorithm, BackupRecord, Dek, Kek, KeyBackup, KeyId, Keyset, Prefix, StoredKey, tink};
 use sea_orm::ActiveEnum;
 use serde_json::json;
 use std::{
@@ -65,19 +65,17 @@ impl Keyring {
     }
 
     async fn load(&self, name: &str) -> Result<Keyset, EngineError> {
-        let mut keys = Vec::new();
-        for key in ledger_keys::of_keyset(self.ledger.db(), name).await? {
-            let state: reseal_keyring::KeyState = key.state.to_value().parse().map_err(|_| {
-                EngineError::refused("unknown_key_state", format!("key {} has an unknown state", key.key_id))
-            })?;
-            let dek = match &key.wrapped_dek {
-                Some(wrapped) if state.decrypts() => Some(self.kek.unwrap(name, id_of(&key), wrapped)?),
-                _ => None,
-            };
-            let version = u32::try_from(key.version).unwrap_or_default();
-            keys.push((KeyInfo { key_id: id_of(&key), version, state }, dek));
-        }
-        Ok(Keyset::new(name, keys)?)
+        let keys = ledger_keys::of_keyset(self.ledger.db(), name).await?;
+        let states: Vec<String> = keys.iter().map(|k| k.state.to_value()).collect();
+        let stored = keys.iter().zip(&states).map(|(key, state)| StoredKey {
+            key_id: id_of(key),
+            version: u32::try_from(key.version).unwrap_or_default(),
+            state,
+            algorithm: &key.algorithm,
+            prefix: &key.prefix,
+            wrapped_dek: key.wrapped_dek.as_deref(),
+        });
+        Ok(Keyset::unwrap(name, &*self.kek, stored)?)
     }
 
     /// The ids of the keys in memory. Keysets that nobody used for a while are dropped first.
@@ -103,7 +101,7 @@ impl Keyring {
         let key_id = std::iter::repeat_with(KeyId::random)
             .find(|id| !taken.contains(&i64::from(id.0)))
             .unwrap_or_else(KeyId::random);
-        self.wrapped(keyset, key_id, &Dek::generate(), state)
+        self.wrapped(keyset, key_id, (Algorithm::Aes256Gcm, Prefix::Tink), &Dek::generate(Algorithm::Aes256Gcm), state)
     }
 
     /// Refuses a KEK that is not the one under which the ledger's keys are wrapped: a key wrapped under
@@ -128,11 +126,19 @@ impl Keyring {
         &self,
         keyset: &str,
         key_id: KeyId,
+        (algorithm, prefix): (Algorithm, Prefix),
         dek: &Dek,
         state: KeyState,
     ) -> Result<ledger_keys::NewKey, EngineError> {
         let wrapped_dek = self.kek.wrap(keyset, key_id, dek)?;
-        Ok(ledger_keys::NewKey { key_id: key_id.0.into(), state, kek_id: self.kek.id().to_owned(), wrapped_dek })
+        Ok(ledger_keys::NewKey {
+            key_id: key_id.0.into(),
+            state,
+            algorithm: algorithm.to_string(),
+            prefix: prefix.to_string(),
+            kek_id: self.kek.id().to_owned(),
+            wrapped_dek,
+        })
     }
 
     /// Makes the keyset's backup complete, then reads `key_id` back from ledger and backup, unwraps
@@ -169,6 +175,7 @@ impl Keyring {
                 version: u32::try_from(key.version).unwrap_or_default(),
                 generation: key.generation,
                 algorithm: key.algorithm.clone(),
+                prefix: key.prefix.clone(),
                 kek_id: key.kek_id.clone(),
                 wrapped_dek,
                 created_at_ms: key.created_at,
@@ -220,7 +227,13 @@ impl Keyring {
         let mut stored = Vec::new();
         for (key, dek) in &imported {
             let state = if key.primary { KeyState::Active } else { KeyState::Deactivated };
-            ledger_keys::insert(&txn, actor, keyset, self.wrapped(keyset, key.key_id, dek, state)?).await?;
+            ledger_keys::insert(
+                &txn,
+                actor,
+                keyset,
+                self.wrapped(keyset, key.key_id, (Algorithm::Aes256Gcm, Prefix::Tink), dek, state)?,
+            )
+            .await?;
             stored.push((i64::from(key.key_id.0), state));
         }
         // Whoever made this keyset holds it: its next key must be published like an exported one's.
@@ -262,7 +275,7 @@ impl Keyring {
         records.sort_by_key(|r| std::cmp::Reverse(r.version));
         for record in &records {
             self.kek.unwrap(&record.keyset, record.key_id, &record.wrapped_dek)?;
-            if record.algorithm != ALGORITHM {
+            if record.algorithm.parse::<Algorithm>().is_err() || record.prefix.parse::<Prefix>().is_err() {
                 return Err(EngineError::refused(
                     "unknown_algorithm",
                     format!("key {} of the backup is {}", record.key_id, record.algorithm),
@@ -276,6 +289,8 @@ impl Keyring {
             let key = ledger_keys::NewKey {
                 key_id: record.key_id.0.into(),
                 state: KeyState::Deactivated,
+                algorithm: record.algorithm.clone(),
+                prefix: record.prefix.clone(),
                 kek_id: record.kek_id.clone(),
                 wrapped_dek: record.wrapped_dek.clone(),
             };

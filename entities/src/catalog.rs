@@ -3,6 +3,18 @@
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 
+/// The format of native cells.
+pub const NATIVE: &str = "tink";
+
+// Of columns that were pinned by a rotation before these were recorded.
+fn tink() -> String {
+    NATIVE.to_owned()
+}
+
+fn bytes() -> String {
+    "bytes".to_owned()
+}
+
 /// One encrypted column of one table of one source.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize, Deserialize)]
 #[sea_orm(table_name = "reseal_catalog")]
@@ -31,6 +43,17 @@ pub struct Model {
     /// The primary key's columns, a JSON array.
     #[sea_orm(column_type = "Text")]
     pub primary_key: String,
+    /// What its cells were when it was registered: `tink`, `raw-aes-gcm`, `plaintext`.
+    #[sea_orm(column_type = "String(StringLen::N(16))", default_value = "tink")]
+    #[serde(default = "tink")]
+    pub format: String,
+    /// How they are written: `bytes`, `base64` …
+    #[sea_orm(column_type = "String(StringLen::N(32))", default_value = "bytes")]
+    #[serde(default = "bytes")]
+    pub encoding: String,
+    /// When a proof found every cell native although they had not been; it is `tink` since.
+    #[serde(default)]
+    pub adopted_at: Option<i64>,
     /// Unix milliseconds, database time.
     pub registered_at: i64,
     /// Set when a person took it out; the proof then no longer covers it.
@@ -41,6 +64,16 @@ impl Model {
     /// `source:schema.table.column`, as people are shown it.
     pub fn path(&self) -> String {
         format!("{}:{}.{}.{}", self.source, self.schema_name, self.table_name, self.column_name)
+    }
+
+    /// Cells that name no key are expected in it.
+    pub fn is_to_be_adopted(&self) -> bool {
+        self.format != NATIVE && self.adopted_at.is_none()
+    }
+
+    /// Its cells once were something else, so only cells that name a current key may be written.
+    pub fn was_not_native(&self) -> bool {
+        self.format != NATIVE
     }
 
     /// The primary key's columns.

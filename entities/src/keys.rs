@@ -21,9 +21,12 @@ pub struct Model {
     pub state: KeyState,
     /// Rises at each activation; a proof made for an older generation never fits.
     pub generation: i64,
-    /// `AES256_GCM`.
+    /// The cipher by its Tink template, e.g. `AES256_GCM`.
     #[sea_orm(column_type = "String(StringLen::N(32))")]
     pub algorithm: String,
+    /// `tink`: its cells begin with its id; `raw`: they do not.
+    #[sea_orm(column_type = "String(StringLen::N(8))", default_value = "tink")]
+    pub prefix: String,
     /// The fingerprint of the KEK that wraps it.
     #[sea_orm(column_type = "String(StringLen::N(64))")]
     pub kek_id: String,
@@ -57,6 +60,13 @@ pub enum Relation {
     /// Its keyset.
     #[sea_orm(belongs_to = "super::keysets::Entity", from = "Column::Keyset", to = "super::keysets::Column::Name")]
     Keyset,
+}
+
+impl Model {
+    /// Its cells begin with its id, so that SQL can tell them.
+    pub fn names_its_cells(&self) -> bool {
+        self.prefix != "raw"
+    }
 }
 
 impl ActiveModelBehavior for ActiveModel {}

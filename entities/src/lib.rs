@@ -20,6 +20,7 @@ pub mod rotation_keys;
 pub mod rotations;
 pub mod sources;
 pub mod workers;
+pub mod writers;
 
 pub mod app;
 pub mod job;

@@ -38,9 +38,12 @@ pub struct Model {
     pub planned_table_id: i64,
     /// The batch; NULL when the sweep found it.
     pub batch_id: Option<i64>,
-    /// The row's primary key as canonical text.
-    #[sea_orm(column_type = "String(StringLen::N(255))", unique_key = "cell")]
+    /// The row's primary key as canonical text, however long.
+    #[sea_orm(column_type = "Text", default_value = "")]
     pub row_key: String,
+    /// SHA-256 of it, hexadecimal: what fits into an index.
+    #[sea_orm(column_type = "String(StringLen::N(64))", unique_key = "cell", default_value = "")]
+    pub row_hash: String,
     /// The column.
     #[sea_orm(column_type = "String(StringLen::N(128))", unique_key = "cell")]
     pub column_name: String,

@@ -34,8 +34,11 @@ pub struct BackupRecord {
     pub version: u32,
     /// Raised by each activation
     pub generation: i64,
-    /// [`ALGORITHM`](crate::ALGORITHM)
+    /// An [`Algorithm`](crate::Algorithm)
     pub algorithm: String,
+    /// A [`Prefix`](crate::Prefix); `tink` in records that do not say
+    #[serde(default = "tink")]
+    pub prefix: String,
     /// The KEK that wrapped it
     pub kek_id: String,
     /// As [`Kek::wrap`](crate::Kek::wrap) returned it; base64 in the file
@@ -212,6 +215,10 @@ fn sync(dir: &Path) -> Result<(), BackupError> {
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BackupError {
     let path = path.to_owned();
     move |source| BackupError::Io { action, path, source }
+}
+
+fn tink() -> String {
+    crate::Prefix::Tink.to_string()
 }
 
 mod as_base64 {

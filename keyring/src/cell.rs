@@ -1,6 +1,7 @@
-//! The layout of a cell: `01 ‖ key id u32 BE ‖ iv 12 ‖ ciphertext ‖ tag 16`
+//! The layout of a cell: `01 ‖ key id u32 BE ‖ iv 12 or 24 ‖ ciphertext ‖ tag 16`
 //!
-//! These are Tink's AEAD bytes with the `TINK` output prefix.
+//! These are Tink's AEAD bytes with the `TINK` output prefix. How long the iv is
+//! the key's algorithm says.
 
 use std::collections::BTreeSet;
 
@@ -13,12 +14,13 @@ use crate::{KeyId, KeyState};
 
 /// Bytes of the header: version and key id
 pub const HEADER_LEN: usize = 5;
-/// Bytes before the ciphertext: header and iv
+/// The first bytes of a cell, which no other cell shares: header and at least 96 random bits
 pub const PREFIX_LEN: usize = HEADER_LEN + IV_LEN;
-/// Bytes that a cell is longer than its plaintext
+/// The least that a cell is longer than its plaintext; see [`Algorithm::overhead`](crate::Algorithm::overhead)
 pub const OVERHEAD: usize = PREFIX_LEN + TAG_LEN;
 
-pub(crate) const IV_LEN: usize = 12;
+/// The shortest nonce
+const IV_LEN: usize = 12;
 pub(crate) const TAG_LEN: usize = 16;
 
 const VERSION: u8 = 1;
@@ -35,10 +37,15 @@ pub fn header(key_id: KeyId) -> [u8; HEADER_LEN] {
 pub struct Cell<'a> {
     /// The key that the header names
     pub key_id: KeyId,
-    /// The nonce
-    pub iv: &'a [u8; IV_LEN],
-    /// Ciphertext and tag, at least 16 bytes
-    pub body: &'a [u8],
+    /// iv, ciphertext and tag: at least 28 bytes
+    pub sealed: &'a [u8],
+}
+
+pub(crate) fn key_id_of_header(header: &[u8]) -> Option<KeyId> {
+    match header {
+        [VERSION, id @ ..] => id.try_into().ok().map(|id| KeyId(u32::from_be_bytes(id))),
+        _ => None,
+    }
 }
 
 /// Refuses whatever is not laid out as a cell; never guesses
@@ -59,9 +66,9 @@ pub fn parse(bytes: &[u8]) -> Result<Cell<'_>, CellError> {
     if bytes.len() < OVERHEAD {
         return Err(truncated);
     }
-    let (id, rest) = bytes[1..].split_first_chunk().ok_or(truncated.clone())?;
-    let (iv, body) = rest.split_first_chunk().ok_or(truncated)?;
-    Ok(Cell { key_id: KeyId(u32::from_be_bytes(*id)), iv, body })
+    let (header, sealed) = bytes.split_at(HEADER_LEN);
+    let key_id = key_id_of_header(header).ok_or(truncated)?;
+    Ok(Cell { key_id, sealed })
 }
 
 /// All 7-character strings with which base64 of this key's cells can begin
@@ -125,6 +132,25 @@ pub enum CellError {
         /// The key in the header
         key_id: KeyId,
     },
+    /// A cell without a key id, which none of the keyset's raw keys authenticates
+    #[error(
+        "the cell names no key, and {tried} raw keys of the keyset were tried: none authenticates it with this associated data"
+    )]
+    RawNotAuthentic {
+        /// Raw keys that may decrypt
+        tried: usize,
+    },
+    /// The active key is a raw one, and its cells would not say so in this column
+    #[error(
+        "the active key {key_id} writes cells without its id: promote a native key first, or declare the column's format raw-aes-gcm"
+    )]
+    RawKeyActive {
+        /// The active key
+        key_id: KeyId,
+    },
+    /// Not in the column's encoding
+    #[error("not the column's base64: another alphabet, padding that differs, or no base64 at all")]
+    NotBase64,
     /// The re-encrypted cell did not decrypt to the same plaintext
     #[error(
         "the cell re-encrypted under key {key_id} did not decrypt to the same value: the old cell was kept, check this machine's memory"
@@ -145,7 +171,9 @@ impl CellError {
             Self::WrongVersion => "cell_wrong_version",
             Self::UnknownKey { .. } => "unknown_key",
             Self::KeyNotUsable { .. } => "key_not_usable",
-            Self::NotAuthentic { .. } => "not_authentic",
+            Self::NotAuthentic { .. } | Self::RawNotAuthentic { .. } => "not_authentic",
+            Self::RawKeyActive { .. } => "raw_key_active",
+            Self::NotBase64 => "cell_not_base64",
             Self::NotRoundTrip { .. } => "not_round_trip",
         }
     }

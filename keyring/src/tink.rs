@@ -77,11 +77,10 @@ pub fn export(keyset: &Keyset) -> Zeroizing<String> {
     let active = keyset.active();
     // Writing to a string cannot fail.
     let _ = write!(json, r#"{{"primaryKeyId":{active},"key":["#);
-    for (index, (key_id, dek)) in keys.into_iter().enumerate() {
-        let value = proto::encode(dek.expose_dek_bytes());
-        let mut text = Zeroizing::new([0; proto::ENCODED_LEN.div_ceil(3) * 4]);
-        let length = STANDARD.encode_slice(&value[..], &mut text[..]).expect("the buffer has room");
-        let value = str::from_utf8(&text[..length]).expect("base64 is ASCII");
+    for (index, (info, dek)) in keys.into_iter().enumerate() {
+        let (key_id, value) = (info.key_id, proto::encode(dek.expose_dek_bytes()));
+        let value = Zeroizing::new(STANDARD.encode(&value[..]));
+        let value = &*value;
         let comma = if index == 0 { "" } else { "," };
         let _ = write!(
             json,
@@ -119,7 +118,10 @@ fn dek(key: &JsonKey) -> Result<Dek, TinkError> {
     let mut value = Zeroizing::new(Vec::with_capacity(data.value.len()));
     STANDARD.decode_vec(data.value.as_bytes(), &mut value).map_err(|_| TinkError::Value { key_id })?;
     let bytes = proto::decode(&value).ok_or(TinkError::Value { key_id })?;
-    Dek::from_slice(bytes).map_err(|wrong| TinkError::KeyLength { key_id, bits: wrong.0 * 8 })
+    match bytes.len() {
+        32 => Dek::from_slice(bytes).map_err(|wrong| TinkError::KeyLength { key_id, bits: wrong.0 * 8 }),
+        other => Err(TinkError::KeyLength { key_id, bits: other * 8 }),
+    }
 }
 
 #[derive(Deserialize)]

@@ -37,6 +37,28 @@ pub(crate) async fn install(m: &SchemaManager<'_>) -> Result<(), DbErr> {
     m.get_connection().execute_unprepared(&sql).await.map(|_| ())
 }
 
+/// What a key is for never changes: one that were called raw would no longer be looked for by its header.
+pub(crate) async fn install_kind(m: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let sql = match m.get_database_backend() {
+        DbBackend::Postgres => {
+            "CREATE FUNCTION reseal_guard_key_kind() RETURNS trigger LANGUAGE plpgsql AS $guard$
+BEGIN
+  RAISE EXCEPTION 'reseal: what key % is for never changes', OLD.key_id USING ERRCODE = 'RS002';
+END $guard$;
+CREATE TRIGGER reseal_guard_key_kind BEFORE UPDATE ON reseal_keys FOR EACH ROW
+  WHEN ((NEW.algorithm, NEW.prefix) IS DISTINCT FROM (OLD.algorithm, OLD.prefix))
+  EXECUTE FUNCTION reseal_guard_key_kind();
+ALTER TABLE reseal_keys ENABLE ALWAYS TRIGGER reseal_guard_key_kind;"
+        }
+        _ => {
+            "CREATE TRIGGER reseal_guard_key_kind BEFORE UPDATE ON reseal_keys
+WHEN NEW.algorithm IS NOT OLD.algorithm OR NEW.prefix IS NOT OLD.prefix
+BEGIN SELECT RAISE(ABORT, 'reseal: what a key is for never changes'); END;"
+        }
+    };
+    m.get_connection().execute_unprepared(sql).await.map(|_| ())
+}
+
 /// The schema that the ledger's tables are in, quoted.
 async fn schema(m: &SchemaManager<'_>) -> Result<String, DbErr> {
     let sql = "SELECT quote_ident(current_schema()) AS name";

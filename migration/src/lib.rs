@@ -3,7 +3,10 @@
 mod guards;
 mod m0001_ledger;
 mod m0001_reference_tables;
+mod m0002_adoption;
 mod run;
+
+pub use sea_orm_migration::MigratorTrait;
 
 pub use run::{MigrateError, Outcome, migrate_ledger, migrate_reference_tables, pending};
 
@@ -14,7 +17,7 @@ pub struct Ledger;
 
 impl MigratorTrait for Ledger {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_ledger::Migration)]
+        vec![Box::new(m0001_ledger::Migration), Box::new(m0002_adoption::Migration)]
     }
 
     fn migration_table_name() -> DynIden {

@@ -22,6 +22,10 @@ pub struct Declared {
     pub associated_data: String,
     /// The primary key's columns.
     pub primary_key: Vec<String>,
+    /// What its cells are.
+    pub format: String,
+    /// How they are written.
+    pub encoding: String,
 }
 
 /// Every registered column, oldest first.
@@ -68,9 +72,13 @@ pub async fn register(txn: &impl ConnectionTrait, actor: &str, declared: &[Decla
             .one(txn)
             .await?;
         if let Some(row) = found {
+            // A configuration may go on calling an adopted column what it was, or say what it is.
+            let format = row.format == column.format || (row.adopted_at.is_some() && column.format == catalog::NATIVE);
             let same = row.keyset == column.keyset
                 && row.associated_data == column.associated_data
-                && row.primary_key() == column.primary_key;
+                && row.primary_key() == column.primary_key
+                && row.encoding == column.encoding
+                && format;
             if row.forgotten_at.is_some() {
                 remember(txn, actor, &row, column).await?;
                 continue;
@@ -79,12 +87,15 @@ pub async fn register(txn: &impl ConnectionTrait, actor: &str, declared: &[Decla
                 return Err(LedgerError::refused(
                     "catalog_conflict",
                     format!(
-                        "{} is registered with keyset `{}`, associated data `{}` and primary key {}, and this configuration \
-                         says otherwise: correct the configuration, or take the old entry out with `reseal catalog forget`",
+                        "{} is registered with keyset `{}`, associated data `{}`, primary key {}, format `{}` and encoding `{}`, \
+                         and this configuration says otherwise: correct the configuration, or take the old entry out with \
+                         `reseal catalog forget`",
                         row.path(),
                         row.keyset,
                         row.associated_data,
-                        row.primary_key
+                        row.primary_key,
+                        row.format,
+                        row.encoding
                     ),
                 ));
             }
@@ -117,15 +128,25 @@ async fn remember(
         .col_expr(catalog::Column::Keyset, Expr::value(&column.keyset))
         .col_expr(catalog::Column::AssociatedData, Expr::value(&column.associated_data))
         .col_expr(catalog::Column::PrimaryKey, Expr::value(json!(column.primary_key).to_string()))
+        .col_expr(catalog::Column::Format, Expr::value(&column.format))
+        .col_expr(catalog::Column::Encoding, Expr::value(&column.encoding))
+        .col_expr(catalog::Column::AdoptedAt, Expr::value(Option::<i64>::None))
         .filter(catalog::Column::Id.eq(row.id))
         .exec(txn)
         .await?;
-    let after = json!({"keyset": column.keyset, "associated_data": column.associated_data});
+    let after = told(column);
     audit::record(
         txn,
         audit::Entry { actor, action: "catalog.registered", subject: row.path(), before: json!(null), after },
     )
     .await
+}
+
+fn told(column: &Declared) -> serde_json::Value {
+    json!({
+        "keyset": column.keyset, "associated_data": column.associated_data, "format": column.format,
+        "encoding": column.encoding,
+    })
 }
 
 async fn insert(txn: &impl ConnectionTrait, actor: &str, column: &Declared) -> Result<(), LedgerError> {
@@ -138,12 +159,14 @@ async fn insert(txn: &impl ConnectionTrait, actor: &str, column: &Declared) -> R
         keyset: Set(column.keyset.clone()),
         associated_data: Set(column.associated_data.clone()),
         primary_key: Set(primary_key),
+        format: Set(column.format.clone()),
+        encoding: Set(column.encoding.clone()),
         registered_at: Set(now_ms(txn).await?),
         ..Default::default()
     })
     .exec_without_returning(txn)
     .await?;
     let subject = format!("{}:{}.{}.{}", column.source, column.schema_name, column.table_name, column.column_name);
-    let after = json!({"keyset": column.keyset, "associated_data": column.associated_data});
+    let after = told(column);
     audit::record(txn, audit::Entry { actor, action: "catalog.registered", subject, before: json!(null), after }).await
 }

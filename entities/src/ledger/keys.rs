@@ -19,6 +19,10 @@ pub struct NewKey {
     pub key_id: i64,
     /// `pre_active`; an import and a keyset's first key also come active or deactivated.
     pub state: KeyState,
+    /// The cipher by its Tink template.
+    pub algorithm: String,
+    /// `tink` or `raw`.
+    pub prefix: String,
     /// The fingerprint of the KEK.
     pub kek_id: String,
     /// The DEK under it.
@@ -90,13 +94,15 @@ async fn insert_as(
     let version = version.filter(|v| taken.iter().all(|k| k.version != *v)).unwrap_or(next);
     let created_at = super::time::now_ms(txn).await?;
     let active = key.state == KeyState::Active;
+    let after = json!({"keyset": keyset, "version": version, "state": key.state, "algorithm": key.algorithm, "prefix": key.prefix});
     keys::Entity::insert(keys::ActiveModel {
         key_id: Set(key.key_id),
         keyset: Set(keyset.to_owned()),
         version: Set(version),
         state: Set(key.state),
         generation: Set(i64::from(active)),
-        algorithm: Set("AES256_GCM".to_owned()),
+        algorithm: Set(key.algorithm),
+        prefix: Set(key.prefix),
         kek_id: Set(key.kek_id),
         wrapped_dek: Set(Some(key.wrapped_dek)),
         encryptions: Set(0),
@@ -107,7 +113,6 @@ async fn insert_as(
     .exec_without_returning(txn)
     .await?;
     let subject = format!("key {}", key.key_id);
-    let after = json!({"keyset": keyset, "version": version, "state": key.state});
     audit::record(txn, audit::Entry { actor, action: "key.stored", subject, before: json!(null), after }).await?;
     Ok(version)
 }

@@ -8,6 +8,7 @@ use sea_orm::{
     sea_query::{Expr, OnConflict},
 };
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 /// A cell that could not be re-encrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,7 @@ pub async fn found(
             planned_table_id: Set(planned_table_id),
             batch_id: Set(batch_id),
             row_key: Set(f.row_key.clone()),
+            row_hash: Set(hex::encode(Sha256::digest(&f.row_key))),
             column_name: Set(f.column_name.clone()),
             code: Set(f.code.to_owned()),
             found_key_id: Set(f.found_key_id),
@@ -51,7 +53,7 @@ pub async fn found(
         });
         let cell = [
             quarantine::Column::PlannedTableId,
-            quarantine::Column::RowKey,
+            quarantine::Column::RowHash,
             quarantine::Column::ColumnName,
             quarantine::Column::Live,
         ];

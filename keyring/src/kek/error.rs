@@ -80,7 +80,7 @@ pub enum KekError {
         key_id: KeyId,
     },
     /// It authenticates and is no DEK
-    #[error("the wrapped key {key_id} of keyset {keyset:?} unwraps to {length} bytes instead of 32")]
+    #[error("the wrapped key {key_id} of keyset {keyset:?} unwraps to {length} bytes instead of 16 or 32")]
     DekLength {
         /// The keyset asked for
         keyset: String,

@@ -11,7 +11,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use super::{KekError, local::LocalKek};
-use crate::Dek;
+use crate::{Algorithm, Dek};
 
 const FILE_BYTES_MAX: usize = 1024;
 
@@ -39,7 +39,7 @@ pub(super) fn create(path: &Path) -> Result<LocalKek, KekError> {
             _ => failed("cannot create", path)(error),
         })?;
     // 32 random bytes that wipe themselves: what a KEK is made of, too.
-    let key = Dek::generate();
+    let key = Dek::generate(Algorithm::Aes256Gcm);
     let mut line = Zeroizing::new([b'\n'; 45]);
     STANDARD.encode_slice(key.expose_dek_bytes(), &mut line[..44]).expect("32 bytes are 44 characters");
     let written = file.write_all(&line[..]).and_then(|()| file.sync_all());

@@ -5,15 +5,13 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{Kek, KekError};
-use crate::{
-    Dek, KeyId,
-    cell::{IV_LEN, TAG_LEN},
-    cipher::Cipher,
-};
+use crate::{Algorithm, Dek, KeyId, cipher::Cipher};
 
 const VERSION: u8 = 1;
+/// iv and tag
+const SEALED_LEN_MIN: usize = 12 + 16;
 
-/// Wrapped key: `01 ‖ iv 12 ‖ wrapped DEK 32 ‖ tag 16`, AES-256-GCM, with the
+/// Wrapped key: `01 ‖ iv 12 ‖ wrapped DEK 16 or 32 ‖ tag 16`, AES-256-GCM, with the
 /// associated data `"reseal dek v1" ‖ 00 ‖ keyset ‖ 00 ‖ key id u32 BE`
 pub(super) struct LocalKek {
     id: String,
@@ -29,16 +27,11 @@ impl LocalKek {
         // Room for the decoder's estimate: a vector that grows leaves the key behind.
         let mut key = Zeroizing::new(Vec::with_capacity(text.len()));
         STANDARD.decode_vec(text, &mut key).map_err(|_| KekError::BadBase64(place.to_owned()))?;
-        let key = key
-            .as_slice()
-            .try_into()
-            .map_err(|_| KekError::WrongLength { place: place.to_owned(), length: key.len() })?;
-        Ok(Self::new(key))
-    }
-
-    pub(super) fn new(key: &[u8; 32]) -> Self {
-        let digest = Sha256::new().chain_update(b"reseal kek id v1").chain_update(key).finalize();
-        Self { id: hex::encode(&digest[..8]), cipher: Cipher::new(key) }
+        let wrong = || KekError::WrongLength { place: place.to_owned(), length: key.len() };
+        let dek = Dek::from_slice(&key).map_err(|_| wrong())?;
+        let cipher = Cipher::new(Algorithm::Aes256Gcm, &dek).ok_or_else(wrong)?;
+        let digest = Sha256::new().chain_update(b"reseal kek id v1").chain_update(&key).finalize();
+        Ok(Self { id: hex::encode(&digest[..8]), cipher })
     }
 }
 
@@ -54,21 +47,14 @@ impl Kek for LocalKek {
 
     fn unwrap(&self, keyset: &str, key_id: KeyId, wrapped: &[u8]) -> Result<Dek, KekError> {
         let keyset_name = || keyset.to_owned();
-        let (iv, body) = split(wrapped).ok_or_else(|| KekError::WrappedMalformed { keyset: keyset_name(), key_id })?;
+        let malformed = || KekError::WrappedMalformed { keyset: keyset_name(), key_id };
+        let sealed = wrapped.strip_prefix(&[VERSION]).filter(|s| s.len() >= SEALED_LEN_MIN).ok_or_else(malformed)?;
         let dek = self
             .cipher
-            .open(iv, body, &associated_data(keyset, key_id))
+            .open(sealed, &associated_data(keyset, key_id))
             .ok_or_else(|| KekError::NotAuthentic { keyset: keyset_name(), key_id })?;
         Dek::from_slice(&dek).map_err(|wrong| KekError::DekLength { keyset: keyset_name(), key_id, length: wrong.0 })
     }
-}
-
-fn split(wrapped: &[u8]) -> Option<(&[u8; IV_LEN], &[u8])> {
-    let (&VERSION, rest) = wrapped.split_first()? else {
-        return None;
-    };
-    let (iv, body) = rest.split_first_chunk()?;
-    (body.len() >= TAG_LEN).then_some((iv, body))
 }
 
 // The id has a fixed length and comes last, so no two pairs give the same bytes.

@@ -1,6 +1,6 @@
 //! What can be wrong with a keyset
 
-use crate::{KeyId, KeyState};
+use crate::{Algorithm, KeyId, KeyState};
 
 /// The invariant that does not hold
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +30,12 @@ pub enum KeysetError {
     #[error("key {0} is destroyed and yet has a DEK")]
     DestroyedWithDek(KeyId),
     /// Invariant 9
+    #[error("key {0} is for {1}, and its DEK has another length")]
+    WrongDekLength(KeyId, Algorithm),
+    /// Invariant 9
+    #[error("key {0} is a raw key for {1}: raw cells are supported for AES-GCM only")]
+    RawAlgorithm(KeyId, Algorithm),
+    /// Invariant 10
     #[error("a keyset has exactly one active key")]
     NotOneActive,
 }
@@ -47,6 +53,8 @@ impl KeysetError {
             Self::DuplicateVersion(..) => "keyset_duplicate_version",
             Self::MissingDek(..) => "keyset_missing_dek",
             Self::DestroyedWithDek(..) => "keyset_destroyed_with_dek",
+            Self::WrongDekLength(..) => "keyset_wrong_dek_length",
+            Self::RawAlgorithm(..) => "keyset_raw_algorithm",
             Self::NotOneActive => "keyset_not_one_active",
         }
     }

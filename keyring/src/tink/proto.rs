@@ -9,8 +9,6 @@ use zeroize::Zeroizing;
 const VERSION_TAG: u8 = 1 << 3;
 const KEY_VALUE_TAG: u8 = (3 << 3) | 2;
 
-pub(super) const ENCODED_LEN: usize = 2 + 32;
-
 /// The key value of a version 0 key; `None` for whatever this cannot be sure of:
 /// unknown, repeated or out-of-place fields, another version, bytes left over
 pub(super) fn decode(mut bytes: &[u8]) -> Option<&[u8]> {
@@ -27,10 +25,9 @@ pub(super) fn decode(mut bytes: &[u8]) -> Option<&[u8]> {
     }
 }
 
-pub(super) fn encode(key: &[u8; 32]) -> Zeroizing<[u8; ENCODED_LEN]> {
-    let mut out = Zeroizing::new([0; ENCODED_LEN]);
-    out[0] = KEY_VALUE_TAG;
-    out[1] = 32;
-    out[2..].copy_from_slice(key);
+pub(super) fn encode(key: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(2 + key.len()));
+    out.extend([KEY_VALUE_TAG, u8::try_from(key.len()).expect("a DEK has 16 or 32 bytes")]);
+    out.extend_from_slice(key);
     out
 }

@@ -1,6 +1,6 @@
 use std::{fs, os::unix::fs::PermissionsExt, sync::Barrier};
 
-use reseal_keyring::{ALGORITHM, BackupRecord, KeyBackup, KeyId};
+use reseal_keyring::{Algorithm, BackupRecord, KeyBackup, KeyId};
 
 fn record(id: u32, version: u32) -> BackupRecord {
     BackupRecord {
@@ -8,7 +8,8 @@ fn record(id: u32, version: u32) -> BackupRecord {
         key_id: KeyId(id),
         version,
         generation: 1,
-        algorithm: ALGORITHM.to_owned(),
+        algorithm: Algorithm::Aes256Gcm.to_string(),
+        prefix: "tink".to_owned(),
         kek_id: "0123456789abcdef".to_owned(),
         wrapped_dek: vec![0xFB; 61],
         created_at_ms: 1_700_000_000_000,

@@ -21,8 +21,7 @@ fn a_cell_is_header_iv_ciphertext_and_tag() {
 
     let parsed = parse(&cell).unwrap();
     assert_eq!(parsed.key_id, KeyId(0x0102_0304));
-    assert_eq!(parsed.iv[..], cell[5..17]);
-    assert_eq!(parsed.body, &cell[17..]);
+    assert_eq!(parsed.sealed, &cell[5..]);
 }
 
 #[test]

@@ -5,14 +5,14 @@ use aes_gcm::{
     aead::{Aead, Payload},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use reseal_keyring::{Dek, Kek, KeyId, KeyInfo, KeyState, Keyset, kek};
+use reseal_keyring::{Algorithm, Dek, Kek, KeyId, KeyInfo, KeyState, Keyset, kek};
 
 const ID: KeyId = KeyId(0x0102_0304);
 
 #[test]
 fn a_wrapped_dek_unwraps_to_the_same_key() {
     let (_dir, kek) = made();
-    let dek = Dek::generate();
+    let dek = Dek::generate(Algorithm::Aes256Gcm);
     let wrapped = kek.wrap("default", ID, &dek).unwrap();
     let cell = keyset(dek).encrypt(b"value", b"");
 
@@ -40,7 +40,7 @@ fn a_wrapped_dek_has_the_layout_that_the_documentation_gives() {
 #[test]
 fn another_kek_does_not_unwrap() {
     let ((_a, one), (_b, other)) = (made(), made());
-    let wrapped = one.wrap("default", ID, &Dek::generate()).unwrap();
+    let wrapped = one.wrap("default", ID, &Dek::generate(Algorithm::Aes256Gcm)).unwrap();
     let refused = other.unwrap("default", ID, &wrapped).unwrap_err();
     assert_eq!(refused.code(), "kek_not_authentic");
     assert!(refused.to_string().contains("another kek"));
@@ -50,7 +50,7 @@ fn another_kek_does_not_unwrap() {
 #[test]
 fn a_wrapped_dek_swapped_to_another_key_or_keyset_does_not_unwrap() {
     let (_dir, kek) = made();
-    let wrapped = kek.wrap("default", ID, &Dek::generate()).unwrap();
+    let wrapped = kek.wrap("default", ID, &Dek::generate(Algorithm::Aes256Gcm)).unwrap();
     for (keyset, id) in [("default", KeyId(5)), ("other", ID), ("", ID)] {
         let refused = kek.unwrap(keyset, id, &wrapped).unwrap_err();
         assert_eq!(refused.code(), "kek_not_authentic", "{keyset} {id}");
@@ -60,7 +60,7 @@ fn a_wrapped_dek_swapped_to_another_key_or_keyset_does_not_unwrap() {
 #[test]
 fn a_flipped_bit_of_a_wrapped_dek_is_refused() {
     let (_dir, kek) = made();
-    let wrapped = kek.wrap("default", ID, &Dek::generate()).unwrap();
+    let wrapped = kek.wrap("default", ID, &Dek::generate(Algorithm::Aes256Gcm)).unwrap();
     for bit in 0..wrapped.len() * 8 {
         let mut flipped = wrapped.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
@@ -73,7 +73,7 @@ fn a_flipped_bit_of_a_wrapped_dek_is_refused() {
 #[test]
 fn a_truncated_wrapped_dek_is_refused_at_every_length() {
     let (_dir, kek) = made();
-    let wrapped = kek.wrap("default", ID, &Dek::generate()).unwrap();
+    let wrapped = kek.wrap("default", ID, &Dek::generate(Algorithm::Aes256Gcm)).unwrap();
     for length in 0..wrapped.len() {
         let refused = kek.unwrap("default", ID, &wrapped[..length]).unwrap_err();
         let expected = if length < 29 { "wrapped_malformed" } else { "kek_not_authentic" };
@@ -85,14 +85,14 @@ fn a_truncated_wrapped_dek_is_refused_at_every_length() {
 fn a_dek_that_unwraps_to_the_wrong_length_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let kek = kek::open(&write(&dir.path().join("kek"), &STANDARD.encode([5; 32]), 0o600)).unwrap();
-    let payload = Payload { msg: &[9; 16], aad: b"reseal dek v1\0default\0\x01\x02\x03\x04" };
+    let payload = Payload { msg: &[9; 24], aad: b"reseal dek v1\0default\0\x01\x02\x03\x04" };
     let sealed = cipher().encrypt(&[0; 12].into(), payload).unwrap();
     let wrapped = [&[1][..], &[0; 12], &sealed].concat();
 
     let refused = kek.unwrap("default", ID, &wrapped).unwrap_err();
 
     assert_eq!(refused.code(), "dek_wrong_length");
-    assert!(refused.to_string().contains("16 bytes"));
+    assert!(refused.to_string().contains("24 bytes"));
 }
 
 #[test]
@@ -237,6 +237,6 @@ fn cipher() -> Aes256Gcm {
 }
 
 fn keyset(dek: Dek) -> Keyset {
-    let info = KeyInfo { key_id: ID, version: 1, state: KeyState::Active };
+    let info = KeyInfo::native(ID, 1, KeyState::Active);
     Keyset::new("default", vec![(info, Some(dek))]).unwrap()
 }

@@ -1,7 +1,7 @@
 use reseal_keyring::{
     CellError, KeyId,
     KeyState::{Active, Deactivated, Destroyed, PreActive, Suspended},
-    Keyset, KeysetError,
+    Keyset, KeysetError, Layout,
 };
 
 use super::{ROW, dek, info, keyset};
@@ -27,7 +27,7 @@ fn reencrypting_moves_a_cell_to_the_active_key_and_keeps_its_value() {
     let old = keyset(&[(1, Active)]).encrypt(b"value", ROW);
     let keyset = keyset(&[(1, Deactivated), (2, Active)]);
 
-    let new = keyset.reencrypt(&old, ROW).unwrap();
+    let new = keyset.reencrypt(Layout::NATIVE, &old, ROW).unwrap();
 
     assert_eq!(new[..5], [1, 0, 0, 0, 2]);
     assert_eq!(keyset.decrypt(&new, ROW).unwrap()[..], *b"value");
@@ -39,7 +39,7 @@ fn a_cell_of_another_row_is_not_reencrypted_into_this_one() {
     let keyset = keyset(&[(1, Active)]);
     let cell = keyset.encrypt(b"value", b"row 43");
     let key_id = KeyId(1);
-    let refused = keyset.reencrypt(&cell, ROW);
+    let refused = keyset.reencrypt(Layout::NATIVE, &cell, ROW);
     assert_eq!(refused, Err(CellError::NotAuthentic { key_id }));
 }
 
@@ -79,7 +79,7 @@ fn a_state_says_what_its_key_may_do() {
             Ok(_) => assert!(matches!(state, PreActive | Deactivated)),
             Err(error) => assert_eq!(error, refused),
         }
-        assert_eq!(keyset.reencrypt(&old, ROW).is_ok(), matches!(state, PreActive | Deactivated));
+        assert_eq!(keyset.reencrypt(Layout::NATIVE, &old, ROW).is_ok(), matches!(state, PreActive | Deactivated));
     }
 }
 

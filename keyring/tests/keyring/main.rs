@@ -14,7 +14,7 @@ use reseal_keyring::{Dek, KeyId, KeyInfo, KeyState, Keyset};
 const ROW: &[u8] = b"messages.encrypted_content:42";
 
 fn info(id: u32, version: u32, state: KeyState) -> KeyInfo {
-    KeyInfo { key_id: KeyId(id), version, state }
+    KeyInfo::native(KeyId(id), version, state)
 }
 
 // The same bytes at every call, so that two keysets can hold the same key.

@@ -1,6 +1,6 @@
 //! One file per way of being wrong, made by another implementation
 
-use reseal_keyring::{Dek, KeyId, KeyInfo, Keyset};
+use reseal_keyring::{Dek, KeyId, KeyInfo, Keyset, Layout};
 use serde_json::Value;
 
 use super::{json, vectors};
@@ -17,7 +17,7 @@ fn every_malformed_cell_is_refused_with_its_code() {
         let refused = keyset.decrypt(&cell, &data).expect_err(&format!("{path:?}"));
 
         assert_eq!(refused.code(), case["code"], "{path:?}");
-        let again = keyset.reencrypt(&cell, &data).unwrap_err();
+        let again = keyset.reencrypt(Layout::NATIVE, &cell, &data).unwrap_err();
         assert_eq!(again, refused, "{path:?}");
         cases += 1;
     }
@@ -79,11 +79,8 @@ fn keyset_and_valid() -> (Keyset, Value) {
     let file = json(&vectors("malformed_keyset.json"));
     let number = |value: &Value| u32::try_from(value.as_u64().unwrap()).unwrap();
     let keys = file["keys"].as_array().unwrap().iter().map(|key| {
-        let info = KeyInfo {
-            key_id: KeyId(number(&key["key_id"])),
-            version: number(&key["version"]),
-            state: key["state"].as_str().unwrap().parse().unwrap(),
-        };
+        let (id, version) = (KeyId(number(&key["key_id"])), number(&key["version"]));
+        let info = KeyInfo::native(id, version, key["state"].as_str().unwrap().parse().unwrap());
         let dek = key["dek_hex"].as_str().map(|hex| hex::decode(hex).unwrap());
         (info, dek.map(|dek| Dek::from_slice(&dek).unwrap()))
     });

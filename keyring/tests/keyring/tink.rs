@@ -24,7 +24,7 @@ fn imported(json: &str) -> Keyset {
     let keys = (1..).zip(keys).map(|(version, (key, dek))| {
         let state = if key.primary { KeyState::Active } else { KeyState::Deactivated };
         let key_id = key.key_id;
-        (KeyInfo { key_id, version, state }, Some(dek))
+        (KeyInfo::native(key_id, version, state), Some(dek))
     });
     Keyset::new("imported", keys.collect()).unwrap()
 }

@@ -148,10 +148,12 @@ fn a_key_is_not_destroyed_while_any_one_condition_is_missing() {
 }
 
 const COPY: &str = "SELECT $as, keyset, $version, state, generation, algorithm, kek_id, wrapped_dek, encryptions, \
-                    created_at, activated_at, deactivated_at, destroyed_at, exported_at FROM reseal_keys WHERE key_id";
+                    created_at, activated_at, deactivated_at, destroyed_at, exported_at, prefix FROM reseal_keys WHERE key_id";
 
 /// Each line would cost a key although it may be destroyed: in this way it may not.
 const ON_KEYS: &[&str] = &[
+    "UPDATE reseal_keys SET prefix = 'raw' WHERE key_id = $spare",
+    "UPDATE reseal_keys SET algorithm = 'XCHACHA20_POLY1305' WHERE key_id = $spare",
     "UPDATE reseal_keys SET wrapped_dek = NULL WHERE key_id = $old",
     "UPDATE reseal_keys SET state = 'destroyed' WHERE key_id = $old",
     "UPDATE reseal_keys SET wrapped_dek = $bytes WHERE key_id = $old",

@@ -42,6 +42,7 @@ fn ledger_entities(backend: DbBackend) -> Vec<String> {
         create(backend, entities::proofs::Entity),
         create(backend, entities::sources::Entity),
         create(backend, entities::workers::Entity),
+        create(backend, entities::writers::Entity),
         create(backend, entities::audit::Entity),
         create(backend, entities::audit_head::Entity),
     ]
