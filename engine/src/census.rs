@@ -4,7 +4,7 @@ use crate::{
     engine::{Engine, Target, by_table},
     error::EngineError,
     keys::id_of,
-    source::{Answer, Fence, Header, KeyCount, Prover, Question},
+    source::{Answer, Fence, Header, KeyCount, Place, Prover, Question, Rule},
 };
 use reseal_entities::{
     catalog as catalog_row, keys,
@@ -29,26 +29,35 @@ pub struct ColumnCensus {
 /// Counts every registered column now.
 pub async fn census(engine: &Engine) -> Result<Vec<ColumnCensus>, EngineError> {
     let mut found = Vec::new();
+    let known = headers(&ledger_keys::all(engine.ledger.db()).await?);
     for table in by_table(catalog::registered(engine.ledger.db()).await?) {
         let target = engine.target(table).await?;
         for column in &target.columns {
-            let keys = target.source.census(&target.shape, &column.column_name).await?;
+            let keys = target.source.census(&target.shape, &column.column_name, &known).await?;
             found.push(ColumnCensus { column: column.path(), keyset: column.keyset.clone(), keys });
         }
     }
     Ok(found)
 }
 
+/// The headers of those keys whose cells have one.
 pub(crate) fn headers<'a>(keys: impl IntoIterator<Item = &'a keys::Model>) -> Vec<Header> {
-    keys.into_iter().map(|k| cell::header(id_of(k))).collect()
+    keys.into_iter().filter(|k| k.names_its_cells()).map(|k| cell::header(id_of(k))).collect()
 }
 
-/// The fence of a column: new cells may be under the active key, or one about to be, and no other of
-/// its keyset; tombstones included, so that a restored row is refused and not lost.
-pub(crate) fn fence_of(column: &catalog_row::Model, keys: &[keys::Model]) -> Fence {
-    let denied =
-        keys.iter().filter(|k| k.keyset == column.keyset && !matches!(k.state, KeyState::Active | KeyState::PreActive));
-    Fence { keyset: column.keyset.clone(), column: column.column_name.clone(), denied: headers(denied) }
+/// The fence of a column. New cells may be under the active key, or one about to be, and no other of
+/// its keyset; tombstones included, so that a restored row is refused and not lost. Where cells once
+/// named no key nothing but the active key's header is let in, and the one's that is `admitted` before
+/// it becomes active.
+pub(crate) fn fence_of(column: &catalog_row::Model, keys: &[keys::Model], admitted: Option<i64>) -> Fence {
+    let own = || keys.iter().filter(|k| k.keyset == column.keyset);
+    let rule = if column.was_not_native() {
+        Rule::Allow(headers(own().filter(|k| k.state == KeyState::Active || Some(k.key_id) == admitted)))
+    } else {
+        Rule::Deny(headers(own().filter(|k| !matches!(k.state, KeyState::Active | KeyState::PreActive))))
+    };
+    let text = column.encoding != "bytes";
+    Fence { keyset: column.keyset.clone(), column: column.column_name.clone(), text, rule }
 }
 
 /// Every registered table and what a proof asks of its columns.
@@ -59,6 +68,8 @@ pub(crate) struct Inquiry {
     pub keys: Vec<keys::Model>,
     /// Headers of the keys that the rotation retires.
     pub retired: Vec<Header>,
+    /// Those of them whose cells have no header.
+    pub raw: Vec<i64>,
     /// Every registered column.
     pub columns: Vec<catalog_row::Model>,
 }
@@ -76,12 +87,20 @@ impl Inquiry {
             let question = |column: &catalog_row::Model| {
                 let known = keys.iter().filter(|k| k.keyset == column.keyset && k.state != KeyState::Destroyed);
                 let known = known.filter(|k| pinned.iter().all(|p| p.key_id != k.key_id));
-                Question { column: column.column_name.clone(), retired: retired.clone(), known: headers(known) }
+                // Another keyset's column that nobody has adopted yet may hold what names no key.
+                let asked = column.keyset == rotation.keyset || !column.is_to_be_adopted();
+                Question {
+                    column: column.column_name.clone(),
+                    text: column.encoding != "bytes",
+                    retired: retired.clone(),
+                    known: asked.then(|| headers(known)),
+                }
             };
             let questions = target.columns.iter().map(question).collect();
             tables.push((target, questions));
         }
-        Ok(Self { tables, keys, retired, columns })
+        let raw = pinned.iter().filter(|k| !k.names_its_cells()).map(|k| k.key_id).collect();
+        Ok(Self { tables, keys, retired, raw, columns })
     }
 
     /// Counts the tables of one source. What is in the way is added to `blocks`, by name.
@@ -126,8 +145,8 @@ impl Inquiry {
         blocks: &mut Vec<String>,
     ) -> Result<(), EngineError> {
         let of_source = self.columns.iter().filter(|c| c.source == source);
-        let registered: Vec<String> =
-            of_source.map(|c| format!("{}.{}.{}", c.schema_name, c.table_name, c.column_name)).collect();
+        let registered: Vec<Place> =
+            of_source.map(|c| (c.schema_name.clone(), c.table_name.clone(), c.column_name.clone())).collect();
         for stray in prover.strays(&registered, ignored(engine, source), &self.retired).await? {
             blocks.push(format!(
                 "{source}:{} is not registered and holds {} cells under the retired key (register it with [[table]] and \

@@ -3,12 +3,14 @@
 use crate::{
     engine::{Engine, Target, by_table},
     error::EngineError,
-    plan,
+    length, plan,
+    source::KeyType,
 };
 use reseal_entities::{
     catalog as catalog_row,
-    ledger::{catalog, sources},
+    ledger::{catalog, keys as ledger_keys, sources},
 };
+use reseal_keyring::Template;
 use serde::Serialize;
 use serde_json::json;
 
@@ -28,6 +30,8 @@ pub struct ColumnCheck {
     pub problems: Vec<String>,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// What fires or replicates at each row that is re-encrypted.
+    pub notes: Vec<String>,
 }
 
 /// What was found.
@@ -105,8 +109,13 @@ async fn registered_and_declared(engine: &Engine) -> Result<Vec<catalog_row::Mod
 
 async fn look_at(engine: &Engine, target: &Target, checks: &mut [ColumnCheck]) -> Result<(), EngineError> {
     let missing = target.source.missing_rights(&target.shape).await?;
-    for ((check, column), template) in checks.iter_mut().zip(&target.columns).zip(&target.templates) {
+    let notes = target.source.notes(&target.shape).await?;
+    let keys = ledger_keys::all(engine.ledger.db()).await?;
+    let columns = target.columns.iter().zip(&target.shape.columns);
+    for ((check, (column, wanted)), template) in checks.iter_mut().zip(columns).zip(&target.templates) {
         check.problems.extend(missing.clone());
+        check.notes.extend(notes.clone());
+        check.warnings.extend(ambiguity(target, template).await?);
         if !template.binds_to_row() {
             check.warnings.push(
                 "its associated data does not name the row, so a cell copied into another row still opens".to_owned(),
@@ -119,12 +128,14 @@ async fn look_at(engine: &Engine, target: &Target, checks: &mut [ColumnCheck]) -
                 continue;
             }
         };
+        let algorithm = length::next_algorithm(&keys, &column.keyset, None);
+        check.problems.extend(length::too_short(target, wanted, algorithm).await?);
         let mut sample = target.source.sample(&target.shape, &column.column_name, true, SAMPLE_ROWS).await?;
         sample.extend(target.source.sample(&target.shape, &column.column_name, false, SAMPLE_ROWS).await?);
         sample.sort_unstable();
         sample.dedup();
         for (key, cell) in sample {
-            match keyset.decrypt(&cell, &template.render(std::slice::from_ref(&key))) {
+            match keyset.decrypt_from(wanted.layout, &cell, &template.render(&target.shape.split_key(&key)?)) {
                 Ok(_) => check.opened += 1,
                 Err(e) => check.unreadable.push(format!("row {key}: {} ({e})", e.code())),
             }
@@ -140,6 +151,23 @@ async fn look_at(engine: &Engine, target: &Target, checks: &mut [ColumnCheck]) -
         }
     }
     Ok(())
+}
+
+/// Two text columns in one template: can two rows have the same associated data?
+async fn ambiguity(target: &Target, template: &Template) -> Result<Option<String>, EngineError> {
+    let text = |i: usize| target.shape.key[i].ty == KeyType::Text;
+    let Some(separators) = template.separators(text) else { return Ok(None) };
+    let mut found = separators.iter().find(|s| s.is_empty()).map(|_| "nothing stands between them".to_owned());
+    for separator in separators.iter().filter(|s| !s.is_empty()) {
+        for key in target.shape.key.iter().filter(|k| k.ty == KeyType::Text) {
+            if found.is_none() && target.source.key_contains(&target.shape, &key.name, separator).await? {
+                found = Some(format!("`{}` contains {separator:?} in some row", key.name));
+            }
+        }
+    }
+    Ok(found.map(|why| {
+        format!("two rows can have the same associated data, since it names several text columns and {why}; cells could be moved between them")
+    }))
 }
 
 /// Takes the database that a source is connected to for the registered one: the data has moved.

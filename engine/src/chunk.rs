@@ -8,10 +8,10 @@ use crate::{
     engine::Target,
     error::EngineError,
     retry,
-    source::{Header, Prover, Range, Row, SourceError, SourceErrorKind, Swap},
+    source::{CellColumn, Header, Prover, Range, Row, SourceError, SourceErrorKind, Swap},
 };
 use reseal_entities::ledger::quarantine::Finding;
-use reseal_keyring::{Keyset, Layout, cell};
+use reseal_keyring::{Keyset, cell};
 use std::{
     collections::BTreeSet,
     sync::Arc,
@@ -111,38 +111,36 @@ impl<'a> Work<'a> {
 
     /// Decrypts and encrypts, off the async threads.
     async fn reencrypt(&self, rows: Vec<Row>) -> Result<(Vec<Swap>, Vec<Finding>), EngineError> {
-        let (keyset, active) = (self.keyset.clone(), self.active);
-        let templates = self.target.templates.clone();
-        let names: Vec<String> = self.target.columns.iter().map(|c| c.column_name.clone()).collect();
+        let keyset = self.keyset.clone();
+        let (shape, templates) = (self.target.shape.clone(), self.target.templates.clone());
         let work = move || {
             let (mut swaps, mut findings) = (Vec::with_capacity(rows.len()), Vec::new());
             for row in rows {
-                let key = [row.key];
+                let key = shape.split_key(&row.key)?;
                 let mut cells = Vec::with_capacity(row.cells.len());
-                for ((old, template), name) in row.cells.into_iter().zip(&templates).zip(&names) {
-                    let Some(old) = old.filter(|c| !c.starts_with(&active)) else {
+                for ((old, template), column) in row.cells.into_iter().zip(&templates).zip(&shape.columns) {
+                    let Some(old) = old.filter(|c| !column.layout.is_under(keyset.active(), c)) else {
                         cells.push(None);
                         continue;
                     };
-                    match keyset.reencrypt(Layout::NATIVE, &old, &template.render(&key)) {
-                        Ok(new) => cells.push(Some((old[..cell::PREFIX_LEN].to_vec(), new))),
+                    match keyset.reencrypt(column.layout, &old, &template.render(&key)) {
+                        Ok(new) => cells.push(Some((old, new))),
                         Err(e) => {
-                            findings.push(finding(&key[0], name, e.code(), &old));
+                            findings.push(finding(&keyset, &row.key, column, e.code(), &old));
                             cells.push(None);
                         }
                     }
                 }
-                let [key] = key;
                 if cells.iter().any(Option::is_some) {
-                    swaps.push(Swap { key, cells });
+                    swaps.push(Swap { key: row.key, cells });
                 }
             }
-            (swaps, findings)
+            Ok((swaps, findings))
         };
         let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|_| {
             EngineError::refused("reencryption_panicked", "re-encrypting a chunk panicked; nothing of it was written")
-        })
+        })?
     }
 
     /// Writes swaps; what the source refuses for one row's sake is bisected down to that row.
@@ -168,18 +166,19 @@ impl<'a> Work<'a> {
     }
 
     fn refused(&self, swap: &Swap, code: &'static str) -> Vec<Finding> {
-        let written = swap.cells.iter().zip(&self.target.columns).filter_map(|(c, column)| Some((c.as_ref()?, column)));
-        written.map(|((_, new), column)| finding(&swap.key, &column.column_name, code, new)).collect()
+        let columns = swap.cells.iter().zip(&self.target.shape.columns);
+        let written = columns.filter_map(|(cell, column)| Some((cell.as_ref()?, column)));
+        written.map(|((old, _), column)| finding(&self.keyset, &swap.key, column, code, old)).collect()
     }
 }
 
-fn finding(key: &str, column: &str, code: &'static str, cell: &[u8]) -> Finding {
+fn finding(keyset: &Keyset, key: &str, column: &CellColumn, code: &'static str, stored: &[u8]) -> Finding {
     Finding {
         row_key: key.to_owned(),
-        column_name: column.to_owned(),
+        column_name: column.name.clone(),
         code,
-        found_key_id: cell::parse(cell).ok().map(|c| c.key_id.0.into()),
-        cell_bytes: cell.len() as i64,
+        found_key_id: keyset.key_named_by(column.layout, stored).map(|id| id.0.into()),
+        cell_bytes: stored.len() as i64,
     }
 }
 

@@ -150,7 +150,7 @@ async fn standing(
                 blocks.push(format!("{} changed its definition since its proof", column.path()));
             }
             if column.keyset == rotation.keyset {
-                let fence = prover.fence_state(&target.shape, &fence_of(column, &inquiry.keys)).await?;
+                let fence = prover.fence_state(&target.shape, &fence_of(column, &inquiry.keys, None)).await?;
                 if !fence.complete || fence.fingerprint != proof.fence_fingerprint {
                     blocks.push(format!("the fence of {} is not the proved one: {}", column.path(), fence.detail));
                 }

@@ -3,7 +3,7 @@
 use crate::{
     error::EngineError,
     keys::Keyring,
-    source::{self, Shape, Source},
+    source::{self, CellColumn, Shape, Source},
 };
 use reseal_config::Config;
 use reseal_entities::{
@@ -11,7 +11,7 @@ use reseal_entities::{
     ledger::{Ledger, catalog::Declared, sources},
     planned_tables,
 };
-use reseal_keyring::Template;
+use reseal_keyring::{Encoding, Format, Layout, Template};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -80,11 +80,13 @@ impl Engine {
     pub async fn declared(&self) -> Result<Vec<Declared>, EngineError> {
         let mut declared = Vec::new();
         for (i, table) in self.config.tables.iter().enumerate() {
-            let names: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
-            let shape = self
-                .source(&table.source)?
-                .shape(table.schema.as_deref(), &table.name, &table.primary_key, &names)
-                .await;
+            let wanted: Vec<CellColumn> = table
+                .columns
+                .iter()
+                .map(|c| Ok(CellColumn::wanted(&c.name, layout(c.format.as_str(), c.encoding.as_str())?)))
+                .collect::<Result<_, EngineError>>()?;
+            let source = self.source(&table.source)?;
+            let shape = source.shape(table.schema.as_deref(), &table.name, &table.primary_key, &wanted).await;
             let shape =
                 shape.map_err(|e| EngineError::refused(e.code, format!("table[{i}] (`{}`): {e}", table.name)))?;
             for (j, column) in table.columns.iter().enumerate() {
@@ -114,8 +116,10 @@ impl Engine {
         };
         let source = self.source(&first.source)?;
         sources::refuse_another(self.ledger.db(), &first.source, &source.identity().await?).await?;
-        let (key, names) = (first.primary_key(), columns.iter().map(|c| c.column_name.clone()).collect::<Vec<_>>());
-        let shape = source.shape(Some(&first.schema_name), &first.table_name, &key, &names).await?;
+        let key = first.primary_key();
+        let wanted = columns.iter().map(|c| Ok(CellColumn::wanted(&c.column_name, layout_of(c)?)));
+        let wanted = wanted.collect::<Result<Vec<_>, EngineError>>()?;
+        let shape = source.shape(Some(&first.schema_name), &first.table_name, &key, &wanted).await?;
         let templates = columns.iter().map(|c| Template::parse(&c.associated_data, &key)).collect::<Result<_, _>>()?;
         Ok(Target { source, shape, columns, templates })
     }
@@ -132,6 +136,18 @@ impl Engine {
     pub(crate) fn add_reencrypted(&self, rows: i64) {
         self.reencrypted.fetch_add(rows, Ordering::Relaxed);
     }
+}
+
+/// How cells stand in a registered column. An adopted one is native: what else turns up there is
+/// damaged, and encrypting it again would bury it.
+fn layout_of(column: &catalog::Model) -> Result<Layout, EngineError> {
+    layout(if column.is_to_be_adopted() { &column.format } else { catalog::NATIVE }, &column.encoding)
+}
+
+fn layout(format: &str, encoding: &str) -> Result<Layout, EngineError> {
+    let unknown = |e: reseal_keyring::UnknownWord| EngineError::refused("unknown_layout", e.to_string());
+    let (format, encoding): (Format, Encoding) = (format.parse().map_err(unknown)?, encoding.parse().map_err(unknown)?);
+    Ok(Layout { format, encoding })
 }
 
 /// Columns grouped by table, in the order in which they were registered.

@@ -75,7 +75,17 @@ impl Keyring {
             prefix: &key.prefix,
             wrapped_dek: key.wrapped_dek.as_deref(),
         });
-        Ok(Keyset::unwrap(name, &*self.kek, stored)?)
+        let loaded = Keyset::unwrap(name, &*self.kek, stored)?;
+        // Also what only the backup knows: a restored ledger has forgotten keys that rows are under.
+        let everywhere = ledger_keys::all(self.ledger.db()).await?;
+        let named = everywhere.iter().filter(|k| k.names_its_cells()).map(id_of);
+        Ok(loaded.knowing(named.chain(self.backup.ids()?)))
+    }
+
+    /// Keys that the backup has and the ledger does not.
+    pub async fn lost(&self) -> Result<Vec<KeyId>, EngineError> {
+        let known: Vec<KeyId> = ledger_keys::all(self.ledger.db()).await?.iter().map(id_of).collect();
+        Ok(self.backup.ids()?.into_iter().filter(|id| !known.contains(id)).collect())
     }
 
     /// The ids of the keys in memory. Keysets that nobody used for a while are dropped first.

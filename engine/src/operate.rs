@@ -4,7 +4,7 @@ use crate::{
     census::fence_of,
     engine::{Engine, by_table},
     error::EngineError,
-    source::FenceState,
+    source::{FenceState, Rule},
 };
 use reseal_entities::{
     catalog as catalog_row,
@@ -15,7 +15,6 @@ use reseal_entities::{
     quarantine::{self, QuarantineState},
     state::RotationState,
 };
-use reseal_keyring::cell;
 use sea_orm::EntityTrait;
 use serde::Serialize;
 use serde_json::json;
@@ -59,12 +58,13 @@ pub async fn resolve(
     let target = engine.planned_target(table).await?;
     let position = target.columns.iter().position(|c| c.column_name == row.column_name).unwrap_or_default();
     let keyset = engine.keyring.keyset(&target.columns[position].keyset, None).await?;
-    let associated_data = target.templates[position].render(std::slice::from_ref(&row.row_key));
+    let layout = target.shape.columns[position].layout;
+    let associated_data = target.templates[position].render(&target.shape.split_key(&row.row_key)?);
     let seen = match target.source.cell(&target.shape, &row.row_key, &row.column_name).await? {
         None => Resolved::Gone,
         Some(None) => Resolved::Null,
-        Some(Some(cell)) if keyset.decrypt(&cell, &associated_data).is_ok() => {
-            if !cell.starts_with(&cell::header(keyset.active())) {
+        Some(Some(cell)) if keyset.decrypt_from(layout, &cell, &associated_data).is_ok() => {
+            if !layout.is_under(keyset.active(), &cell) {
                 return Err(EngineError::refused(
                     "not_current",
                     format!(
@@ -117,8 +117,8 @@ fn resolved_already(row: &quarantine::Model) -> EngineError {
 pub struct ColumnFence {
     /// `source:schema.table.column`.
     pub column: String,
-    /// How many keys it refuses.
-    pub denied_keys: usize,
+    /// What it should let in or keep out, for people.
+    pub rule: String,
     /// As it stands in the source.
     pub state: FenceState,
 }
@@ -131,10 +131,10 @@ pub async fn fences(engine: &Engine) -> Result<Vec<ColumnFence>, EngineError> {
         let target = match engine.target(table.clone()).await {
             Ok(target) => target,
             Err(e) => {
-                let state = FenceState { complete: false, detail: e.to_string(), fingerprint: String::new() };
+                let state = FenceState { detail: e.to_string(), ..FenceState::default() };
                 found.extend(table.iter().map(|c| ColumnFence {
                     column: c.path(),
-                    denied_keys: 0,
+                    rule: String::new(),
                     state: state.clone(),
                 }));
                 continue;
@@ -142,9 +142,13 @@ pub async fn fences(engine: &Engine) -> Result<Vec<ColumnFence>, EngineError> {
         };
         let mut prover = target.source.prover().await?;
         for column in &target.columns {
-            let fence = fence_of(column, &keys);
+            let fence = fence_of(column, &keys, None);
             let state = prover.fence_state(&target.shape, &fence).await?;
-            found.push(ColumnFence { column: column.path(), denied_keys: fence.denied.len(), state });
+            let rule = match fence.rule {
+                Rule::Deny(headers) => format!("refuses {} keys", headers.len()),
+                Rule::Allow(_) => "lets in the active key only".to_owned(),
+            };
+            found.push(ColumnFence { column: column.path(), rule, state });
         }
         prover.release().await?;
     }
@@ -156,7 +160,7 @@ pub async fn fence_sql(engine: &Engine, path: &str) -> Result<Vec<String>, Engin
     let column = find(engine, path).await?;
     let target = engine.target(vec![column.clone()]).await?;
     let keys = ledger_keys::all(engine.ledger.db()).await?;
-    Ok(target.source.fence_sql(&target.shape, &fence_of(&column, &keys)))
+    Ok(target.source.fence_sql(&target.shape, &fence_of(&column, &keys, None)))
 }
 
 /// Takes a column's fence down, audited; also of a column that was renamed or dropped since. Refused

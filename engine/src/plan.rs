@@ -1,22 +1,24 @@
 //! Plan: the new key, its promotion, the cut into batches. Resumes where it stopped.
 
 use crate::{
+    census::fence_of,
     engine::{Engine, Stop, by_table},
     error::EngineError,
+    length,
     source::{KeyType, Range, Shape},
     step::{self, Stepped},
 };
 use reseal_entities::{
+    keys,
     ledger::{catalog, close, keys as ledger_keys, plan, sources},
     planned_tables, rotations,
     state::{KeyState, RotationEvent, RotationState},
 };
+use reseal_keyring::Algorithm;
 use std::collections::BTreeSet;
 
 /// Batches written in one transaction.
 const STRETCH: i64 = 200;
-/// A key is not used for more than this: NIST SP 800-38D allows 2^32 with random nonces.
-const ENCRYPTIONS_MAX: i64 = 1 << 31;
 
 /// Does a rotation's planning, if it is due.
 pub async fn plan(engine: &Engine, rotation_id: i64, stop: Stop<'_>) -> Result<Stepped, EngineError> {
@@ -36,6 +38,7 @@ async fn work(engine: &Engine, mut rotation: rotations::Model) -> Result<Stepped
     }
     if rotation.promoted_at.is_none() {
         let to = secured_key(engine, &mut rotation).await?;
+        admit(engine, &rotation.keyset, to).await?;
         let txn = engine.ledger.begin().await?;
         ledger_keys::promote_if_held(&txn, &engine.worker, &rotation, to).await?;
         txn.commit().await?;
@@ -89,8 +92,29 @@ async fn check_every_column(engine: &Engine, rotation: &rotations::Model) -> Res
             ),
         ));
     }
+    let adopts = columns.iter().any(|c| c.keyset == rotation.keyset && c.is_to_be_adopted());
+    let lost = engine.keyring.lost().await?;
+    if adopts && let Some(key) = lost.first() {
+        // Rows under them would be taken for values that nobody encrypted.
+        return Err(EngineError::refused(
+            "keys_to_recover",
+            format!(
+                "the key backup has {} keys that the ledger does not know ({key} …): run `reseal keys recover` first",
+                lost.len()
+            ),
+        ));
+    }
+    let keys = ledger_keys::all(engine.ledger.db()).await?;
+    let algorithm = length::next_algorithm(&keys, &rotation.keyset, rotation.to_key_id);
     for table in by_table(columns) {
-        engine.target(table).await?;
+        let target = engine.target(table).await?;
+        for (column, row) in target.shape.columns.iter().zip(&target.columns) {
+            if row.keyset == rotation.keyset
+                && let Some(why) = length::too_short(&target, column, algorithm).await?
+            {
+                return Err(EngineError::refused("column_too_short", format!("{}: {why}", row.path())));
+            }
+        }
     }
     Ok(())
 }
@@ -109,13 +133,39 @@ async fn secured_key(engine: &Engine, rotation: &mut rotations::Model) -> Result
     let key_id = rotation.to_key_id.unwrap_or_default();
     engine.keyring.secure(&rotation.keyset, key_id).await?;
     let stored = ledger_keys::of_keyset(engine.ledger.db(), &rotation.keyset).await?;
-    if stored.iter().any(|k| k.key_id == key_id && k.encryptions > ENCRYPTIONS_MAX) {
+    let worn_out = |k: &keys::Model| {
+        let most = k.algorithm.parse::<Algorithm>().ok().and_then(Algorithm::encryptions_max);
+        k.key_id == key_id && most.is_some_and(|most| k.encryptions > most)
+    };
+    if stored.iter().any(worn_out) {
         return Err(EngineError::refused(
             "key_worn_out",
             format!("key {key_id} has encrypted too much already: rotate to a new one"),
         ));
     }
     Ok(key_id)
+}
+
+/// Lets the next key in wherever a fence names the keys that it lets in, before anything is written
+/// under it. Dying afterwards costs nothing: nobody encrypts with the key yet.
+async fn admit(engine: &Engine, keyset: &str, to: i64) -> Result<(), EngineError> {
+    let db = engine.ledger.db();
+    let keys = ledger_keys::all(db).await?;
+    let listed = catalog::registered(db).await?.into_iter().filter(|c| c.keyset == keyset && c.was_not_native());
+    for table in by_table(listed.collect()) {
+        let target = engine.target(table).await?;
+        let mut prover = target.source.prover().await?;
+        for column in &target.columns {
+            let fence = fence_of(column, &keys, Some(to));
+            let state = prover.fence_state(&target.shape, &fence).await?;
+            if state.stands && !state.complete {
+                target.source.fence(&target.shape, &fence).await?;
+                target.source.seal(&target.shape, &fence).await?;
+            }
+        }
+        prover.release().await?;
+    }
+    Ok(())
 }
 
 async fn pin_tables(engine: &Engine, rotation: &rotations::Model) -> Result<(), EngineError> {
@@ -173,8 +223,8 @@ async fn cut(
 /// True when `key` is the largest planned key. A row that vanished meanwhile ends the walk by giving
 /// fewer bounds, so equality is enough.
 fn reaches(shape: &Shape, key: &str, max_key: &str) -> bool {
-    match shape.key_type {
-        KeyType::Integer => key.parse::<i64>().ok() >= max_key.parse::<i64>().ok(),
-        KeyType::Uuid | KeyType::UuidBytes => key == max_key,
+    match shape.key.as_slice() {
+        [one] if one.ty == KeyType::Integer => key.parse::<i64>().ok() >= max_key.parse::<i64>().ok(),
+        _ => key == max_key,
     }
 }

@@ -75,7 +75,7 @@ async fn put_up_fences(
         let target = engine.planned_target(table).await?;
         let mut prover = target.source.prover().await?;
         for column in &target.columns {
-            let fence = fence_of(column, keys);
+            let fence = fence_of(column, keys, None);
             if prover.fence_state(&target.shape, &fence).await?.complete {
                 continue;
             }
@@ -118,18 +118,13 @@ async fn record(engine: &Engine, rotation: &rotations::Model) -> Result<Stepped,
         let mut prover = source.prover().await?;
         let answers = inquiry.count(name, &mut *prover, &mut blocks).await?;
         inquiry.strays(engine, name, &mut *prover, &mut blocks).await?;
-        let left_out = ignored(engine, name);
-        let scope = if left_out.is_empty() {
-            SCOPE.to_owned()
-        } else {
-            format!("{SCOPE}; left out by configuration: {}", left_out.join(", "))
-        };
+        let scope = scope(ignored(engine, name), &inquiry.raw);
         for (target, questions) in inquiry.tables.iter().filter(|(t, _)| t.columns[0].source == *name) {
             for (column, question) in target.columns.iter().zip(questions) {
                 let fence = if column.keyset == rotation.keyset {
-                    prover.fence_state(&target.shape, &fence_of(column, &inquiry.keys)).await?
+                    prover.fence_state(&target.shape, &fence_of(column, &inquiry.keys, None)).await?
                 } else {
-                    FenceState { complete: true, detail: String::new(), fingerprint: String::new() }
+                    FenceState { complete: true, ..FenceState::default() }
                 };
                 if !fence.complete {
                     blocks.push(format!("the fence of {} does not stand: {}", column.path(), fence.detail));
@@ -158,11 +153,23 @@ async fn record(engine: &Engine, rotation: &rotations::Model) -> Result<Stepped,
     Ok(Stepped::Done)
 }
 
+fn scope(left_out: &[String], raw: &[i64]) -> String {
+    let mut scope = SCOPE.to_owned();
+    if !left_out.is_empty() {
+        scope += &format!("; left out by configuration: {}", left_out.join(", "));
+    }
+    if !raw.is_empty() {
+        let keys = raw.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+        scope += &format!("; cells under key {keys} name no key and cannot be told in columns that are not registered");
+    }
+    scope
+}
+
 fn predicate(question: &crate::source::Question) -> String {
     let list = |headers: &[crate::source::Header]| headers.iter().map(hex::encode).collect::<Vec<_>>().join(", ");
-    format!(
-        "first five bytes in ({}); NULL or first five bytes in ({})",
-        list(&question.retired),
-        list(&question.known)
-    )
+    let retired = format!("first five bytes in ({})", list(&question.retired));
+    match &question.known {
+        Some(known) => format!("{retired}; NULL or first five bytes in ({})", list(known)),
+        None => format!("{retired}; not adopted yet, so what names no key was not asked for"),
+    }
 }

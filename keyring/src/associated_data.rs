@@ -80,6 +80,19 @@ impl Template {
         out
     }
 
+    /// The texts after each text column that another text column follows: what must not occur in
+    /// their values, or two rows can render the same bytes. None: fewer than two text columns.
+    pub fn separators(&self, is_text: impl Fn(usize) -> bool) -> Option<Vec<&str>> {
+        let text = |piece: &Piece| matches!(piece, Piece::Column(i) if is_text(*i));
+        let columns: Vec<usize> = (0..self.pieces.len()).filter(|i| text(&self.pieces[*i])).collect();
+        let after = |i: &usize| match self.pieces.get(i + 1) {
+            Some(Piece::Text(text)) => text.as_str(),
+            _ => "",
+        };
+        let (_, followed) = columns.split_last()?;
+        (!followed.is_empty()).then(|| followed.iter().map(after).collect())
+    }
+
     /// Names at least one primary key column: an application that changes the
     /// key must re-encrypt in the same `UPDATE`
     ///

@@ -123,14 +123,21 @@ impl KeyBackup {
     /// As [`KeyBackup::read`]: a file that cannot be read is never passed over.
     pub fn list(&self) -> Result<Vec<BackupRecord>, BackupError> {
         let mut records = Vec::new();
-        for name in self.names()? {
-            let id = name.strip_prefix("key-").and_then(|n| n.strip_suffix(".json"));
-            if let Some(Ok(key_id)) = id.map(str::parse) {
-                records.extend(self.read(key_id)?);
-            }
+        for key_id in self.ids()? {
+            records.extend(self.read(key_id)?);
         }
         records.sort_by(|a, b| (&a.keyset, a.version).cmp(&(&b.keyset, b.version)));
         Ok(records)
+    }
+
+    /// The ids of all keys that have a record; reads no file
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError::Io`].
+    pub fn ids(&self) -> Result<Vec<KeyId>, BackupError> {
+        let id = |name: &String| name.strip_prefix("key-")?.strip_suffix(".json")?.parse().ok();
+        Ok(self.names()?.iter().filter_map(id).collect())
     }
 
     /// Unlinks the key's file; `false` when there was none

@@ -227,6 +227,13 @@ impl Keyset {
         }
     }
 
+    /// The key that stored bytes name: in a column where cells need not, only one that is known, since
+    /// the first bytes of anything else are a value's own
+    #[must_use]
+    pub fn key_named_by(&self, layout: Layout, stored: &[u8]) -> Option<KeyId> {
+        layout.key_id(stored).filter(|id| layout.format == Format::Tink || self.knows(*id))
+    }
+
     fn decrypt_raw(&self, sealed: &[u8], associated_data: &[u8]) -> Result<Zeroizing<Vec<u8>>, CellError> {
         let raw = self.keys.iter().filter(|key| key.info.prefix == Prefix::Raw && key.info.state.decrypts());
         let ciphers: Vec<_> = raw.filter_map(|key| key.material.as_ref()).collect();

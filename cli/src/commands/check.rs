@@ -114,7 +114,9 @@ fn text(report: &Report, output: &Output) -> String {
     for c in &report.columns {
         let good = c.problems.is_empty() && c.unreadable.is_empty();
         text += &format!("{}  {}: {} opened\n", mark(good), c.column, count(c.opened as u64, "sampled value"));
-        for (what, lines) in [("problem", &c.problems), ("unreadable", &c.unreadable), ("warning", &c.warnings)] {
+        for (what, lines) in
+            [("problem", &c.problems), ("unreadable", &c.unreadable), ("warning", &c.warnings), ("note", &c.notes)]
+        {
             text.extend(lines.iter().take(SHOWN).map(|line| format!("      {what}: {line}\n")));
             if lines.len() > SHOWN {
                 text += &format!("      and {} more\n", lines.len() - SHOWN);

@@ -41,10 +41,10 @@ pub(crate) async fn run(fence: Fence, context: &Context) -> Result<Exit, Failure
     match fence {
         Fence::List => {
             let fences = operate::fences(&engine).await?;
-            let mut table = Table::new(&["column", "refuses#", "stands", "what is missing"]);
+            let mut table = Table::new(&["column", "rule", "stands", "what is missing"]);
             for f in &fences {
                 let stands = if f.state.complete { "yes" } else { "no" };
-                table.row([f.column.clone(), format!("{} keys", f.denied_keys), stands.into(), f.state.detail.clone()]);
+                table.row([f.column.clone(), f.rule.clone(), stands.into(), f.state.detail.clone()]);
             }
             let none = "no column is registered: see `reseal check`";
             context.output.show(&json!({"fences": fences}), || table.or(none));

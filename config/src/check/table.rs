@@ -39,24 +39,23 @@ fn column(raw: raw::Column, primary_key: &[String], path: &str, at: &Layers) -> 
     named(&raw.keyset, &format!("{path}.keyset"), at)?;
     let format = match raw.format.as_str() {
         "tink" => Format::Tink,
-        "raw-aes-gcm" | "plaintext" => {
-            return Err(at.refuse(
-                &format!("{path}.format"),
-                "its cells name no key, and re-encrypting them into the native format is not built \
-                 into this binary yet; known is tink",
-            ));
+        "raw-aes-gcm" => Format::RawAesGcm,
+        "plaintext" => Format::Plaintext,
+        _ => {
+            let reason = "unknown word; known are tink, raw-aes-gcm and plaintext";
+            return Err(at.refuse(&format!("{path}.format"), reason));
         }
-        _ => return Err(at.refuse(&format!("{path}.format"), "unknown word; known is tink")),
     };
     let encoding = match raw.encoding.as_str() {
         "bytes" => Encoding::Bytes,
-        "base64" | "base64url" => {
-            return Err(at.refuse(
-                &format!("{path}.encoding"),
-                "text columns are not built into this binary yet; known is bytes",
-            ));
+        "base64" => Encoding::Base64,
+        "base64url" => Encoding::Base64Url,
+        "base64-unpadded" => Encoding::Base64Unpadded,
+        "base64url-unpadded" => Encoding::Base64UrlUnpadded,
+        _ => {
+            let reason = "unknown word; known are bytes, base64, base64url, base64-unpadded and base64url-unpadded";
+            return Err(at.refuse(&format!("{path}.encoding"), reason));
         }
-        _ => return Err(at.refuse(&format!("{path}.encoding"), "unknown word; known is bytes")),
     };
     template(&raw.associated_data, primary_key)
         .map_err(|reason| at.refuse(&format!("{path}.associated_data"), &reason))?;

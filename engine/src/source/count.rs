@@ -1,6 +1,6 @@
 //! What is counted in a column, and the answer of the one statement that counts it.
 
-use super::{Header, SourceError, quoted};
+use super::{CellColumn, Header, SourceError, quoted};
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
 /// What is counted in one column.
@@ -8,10 +8,13 @@ use sqlx::{ColumnIndex, Decode, Row, Type};
 pub struct Question {
     /// The column.
     pub column: String,
+    /// It holds base64.
+    pub text: bool,
     /// Headers of retired keys.
     pub retired: Vec<Header>,
     /// Headers of the keys that explain a cell: the column's own keyset's, not retired, not destroyed.
-    pub known: Vec<Header>,
+    /// None: its cells need not name a key, so that is not asked.
+    pub known: Option<Vec<Header>>,
 }
 
 /// What was counted.
@@ -36,21 +39,17 @@ pub struct KeyCount {
     pub cells: i64,
 }
 
-/// The select list that answers `questions`, four counts each. `header` gives the first bytes of a
-/// column, `among` whether they are one of some headers.
-pub(super) fn select_list(
-    questions: &[Question],
-    header: impl Fn(&str) -> String,
-    among: impl Fn(&str, &[Header]) -> String,
-) -> String {
+/// The select list that answers `questions`, four counts each. `among` says in SQL whether a column's
+/// cell begins with one of some headers (false for NULL).
+pub(super) fn select_list(questions: &[Question], among: impl Fn(&Question, &[Header]) -> String) -> String {
     let terms = questions.iter().map(|q| {
         let c = quoted(&q.column);
-        let (first, explained) = (header(&c), [q.retired.as_slice(), &q.known].concat());
+        let unaccounted = q.known.as_ref().map_or("false".to_owned(), |known| {
+            format!("{c} IS NOT NULL AND NOT {}", among(q, &[q.retired.as_slice(), known].concat()))
+        });
         format!(
-            "count({c}), count(*) - count({c}), count(*) FILTER (WHERE {}), \
-             count(*) FILTER (WHERE {c} IS NOT NULL AND NOT {})",
-            among(&first, &q.retired),
-            among(&first, &explained)
+            "count({c}), count(*) - count({c}), count(*) FILTER (WHERE {}), count(*) FILTER (WHERE {unaccounted})",
+            among(q, &q.retired)
         )
     });
     terms.collect::<Vec<_>>().join(", ")
@@ -71,4 +70,21 @@ where
         })
     };
     (0..questions.len()).map(answer).collect()
+}
+
+/// Sums counts by the first bytes of cells: five, or seven characters of base64.
+pub(super) fn by_key(column: &CellColumn, counts: Vec<(Option<Vec<u8>>, i64)>) -> Vec<KeyCount> {
+    let mut keys: Vec<KeyCount> = Vec::new();
+    for (start, cells) in counts {
+        let mut start = start.unwrap_or_default();
+        if column.is_text() {
+            start.push(b'A'); // seven characters are five bytes and two bits, which an eighth completes
+        }
+        let key_id = column.layout.key_id(&start).map(|id| id.0);
+        match keys.iter_mut().find(|k| k.key_id == key_id) {
+            Some(key) => key.cells += cells,
+            None => keys.push(KeyCount { key_id, cells }),
+        }
+    }
+    keys
 }

@@ -1,16 +1,24 @@
 //! The databases that hold encrypted columns: the only dynamic SQL there is.
 //!
 //! Identifiers reach SQL only after they were found in the database's own catalogue, and quoted.
-//! Primary keys travel as canonical text (integers in decimal, uuids in lower case with hyphens), so
-//! that there is one code path for every key type.
+//! Primary keys travel as canonical text (integers in decimal, uuids in lower case with hyphens, bytes
+//! in hexadecimal), so that there is one code path for every key type. Cells travel as the bytes that
+//! are stored; those of a text column are its UTF-8.
 
 mod count;
 mod error;
+mod fence;
 mod postgres;
+mod shape;
 mod sqlite;
 
 pub use count::{Answer, KeyCount, Question};
 pub use error::{SourceError, SourceErrorKind};
+pub use fence::{Fence, FenceState, Rule};
+pub use shape::{CellColumn, KeyColumn, KeyType, Shape};
+
+use fence::{base64_prefixes, fence_name};
+use shape::Compare;
 
 use async_trait::async_trait;
 use reseal_config::Source as SourceConfig;
@@ -20,34 +28,6 @@ use sha2::{Digest, Sha256};
 
 /// The header of every cell of one key.
 pub type Header = [u8; HEADER_LEN];
-
-/// How a table's primary key is written as text and read back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyType {
-    /// Any integer type, in decimal.
-    Integer,
-    /// PostgreSQL's `uuid`, or the canonical text in SQLite.
-    Uuid,
-    /// Sixteen bytes in SQLite.
-    UuidBytes,
-}
-
-/// A table as the live schema has it: what was asked for exists and can be rotated.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// The schema as the database resolved it.
-    pub schema: String,
-    /// The table.
-    pub table: String,
-    /// Its primary key column.
-    pub key: String,
-    /// Of this type.
-    pub key_type: KeyType,
-    /// The encrypted columns, as asked for.
-    pub columns: Vec<String>,
-    /// SHA-256 over the definition, hexadecimal: another one is another table.
-    pub fingerprint: String,
-}
 
 /// Which rows to look at: keys in `(after, up_to]`, both optional.
 #[derive(Clone, Debug, Default)]
@@ -61,9 +41,9 @@ pub struct Range {
 /// One row with at least one cell that is not under the active key.
 #[derive(Debug)]
 pub struct Row {
-    /// Its primary key.
+    /// Its primary key, as [`Shape::join_key`] writes it.
     pub key: String,
-    /// Its cells, in the shape's order; NULL is none.
+    /// What is stored, in the order of the shape's columns; NULL is none.
     pub cells: Vec<Option<Vec<u8>>>,
 }
 
@@ -72,30 +52,8 @@ pub struct Row {
 pub struct Swap {
     /// The row's primary key.
     pub key: String,
-    /// Per column: the first bytes of the cell as it was read, and the new cell.
+    /// Per column: what was read, and what takes its place.
     pub cells: Vec<Option<(Vec<u8>, Vec<u8>)>>,
-}
-
-/// The rule that the source itself enforces on one column.
-#[derive(Clone, Debug)]
-pub struct Fence {
-    /// The keyset, for the message.
-    pub keyset: String,
-    /// The column.
-    pub column: String,
-    /// Headers that new cells must not have.
-    pub denied: Vec<Header>,
-}
-
-/// A fence as it stands in the source.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct FenceState {
-    /// It refuses what it should, and nobody switched it off.
-    pub complete: bool,
-    /// What is missing.
-    pub detail: String,
-    /// SHA-256 over its definition, hexadecimal.
-    pub fingerprint: String,
 }
 
 /// A column that is not registered and holds cells under a retired key.
@@ -107,6 +65,9 @@ pub struct Stray {
     pub cells: i64,
 }
 
+/// Where a column is: schema, table, column.
+pub type Place = (String, String, String);
+
 /// A database that holds encrypted columns.
 #[async_trait]
 pub trait Source: Send + Sync {
@@ -116,7 +77,7 @@ pub trait Source: Send + Sync {
         schema: Option<&str>,
         table: &str,
         key: &[String],
-        columns: &[String],
+        columns: &[CellColumn],
     ) -> Result<Shape, SourceError>;
 
     /// The largest primary key; none in an empty table.
@@ -159,11 +120,18 @@ pub trait Source: Send + Sync {
         rows: u32,
     ) -> Result<Vec<(String, Vec<u8>)>, SourceError>;
 
-    /// Cells per key id in one column.
-    async fn census(&self, shape: &Shape, column: &str) -> Result<Vec<KeyCount>, SourceError>;
+    /// Cells per key id in one column. Where cells without a header are expected, only `known`
+    /// headers are told apart: the rest are values.
+    async fn census(&self, shape: &Shape, column: &str, known: &[Header]) -> Result<Vec<KeyCount>, SourceError>;
+
+    /// The longest value of a column, in bytes as it is stored.
+    async fn longest(&self, shape: &Shape, column: &str) -> Result<usize, SourceError>;
+
+    /// Whether a text column of the primary key contains `separator` anywhere.
+    async fn key_contains(&self, shape: &Shape, key: &str, separator: &str) -> Result<bool, SourceError>;
 
     /// Puts a column's fence up, or replaces it. Until [`Self::seal`] it lets rows that are not
-    /// rotated yet be updated in their other columns.
+    /// rotated yet be updated in their other columns. A constraint of an earlier fence stays until then.
     async fn fence(&self, shape: &Shape, fence: &Fence) -> Result<(), SourceError>;
 
     /// Makes the fence final where the database has more than a trigger for it; fails while a denied
@@ -181,6 +149,9 @@ pub trait Source: Send + Sync {
 
     /// What this role lacks for rotating or fencing the table; empty is good.
     async fn missing_rights(&self, shape: &Shape) -> Result<Vec<String>, SourceError>;
+
+    /// What fires or leaves at each row that is re-encrypted: triggers, publications.
+    async fn notes(&self, shape: &Shape) -> Result<Vec<String>, SourceError>;
 
     /// A session of its own for counting, without the everyday statement limit.
     async fn prover(&self) -> Result<Box<dyn Prover>, SourceError>;
@@ -217,11 +188,11 @@ pub trait Prover: Send {
     /// The table's definition as it is now; see [`Shape::fingerprint`].
     async fn fingerprint(&mut self, shape: &Shape) -> Result<String, SourceError>;
 
-    /// Columns that are not in `registered` (`schema.table.column`) nor `ignored` and hold cells with
+    /// Columns that are not in `registered` nor `ignored` (`schema.table.column`) and hold cells with
     /// one of `headers`, in bytes or as base64 text.
     async fn strays(
         &mut self,
-        registered: &[String],
+        registered: &[Place],
         ignored: &[String],
         headers: &[Header],
     ) -> Result<Vec<Stray>, SourceError>;
@@ -249,13 +220,23 @@ pub async fn open(config: &SourceConfig, ledger_url: &str) -> Result<Box<dyn Sou
 const OWN_COLUMNS: [&str; 3] =
     ["reseal_quarantine.abandoned_cell", "reseal_keys.wrapped_dek", "reseal_proofs.predicate"];
 
-/// Whether the scan for strays leaves a column out.
-fn left_out(schema: &str, table: &str, column: &str, registered: &[String], ignored: &[String]) -> bool {
-    let (short, path) = (format!("{table}.{column}"), format!("{schema}.{table}.{column}"));
+/// Whether the scan for strays leaves a column out. An entry of `ignored` names parts without dots as
+/// they are; a part with a dot must be quoted, or the entry could mean another column, too.
+fn left_out(place: &Place, registered: &[Place], ignored: &[String]) -> bool {
+    let (schema, table, column) = place;
+    let short = format!("{table}.{column}");
+    let named = |parts: &[&String]| {
+        let plain = parts
+            .iter()
+            .all(|p| !p.contains('.'))
+            .then(|| parts.iter().map(|p| p.as_str()).collect::<Vec<_>>().join("."));
+        let quoted = parts.iter().map(|p| quoted(p)).collect::<Vec<_>>().join(".");
+        ignored.iter().any(|entry| Some(entry) == plain.as_ref() || *entry == quoted)
+    };
     OWN_COLUMNS.contains(&short.as_str())
-        || registered.contains(&path)
-        || ignored.contains(&path)
-        || ignored.contains(&short)
+        || registered.contains(place)
+        || named(&[schema, table, column])
+        || named(&[table, column])
 }
 
 /// SHA-256 over parts, each with its length, hexadecimal.
@@ -266,19 +247,6 @@ fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
         hash.update(part.as_bytes());
     }
     hex::encode(hash.finalize())
-}
-
-/// The name of a column's fence: the same at every rotation, short enough for every database.
-fn fence_name(schema: &str, table: &str, column: &str) -> String {
-    format!("zz_reseal_fence_{}", &fingerprint([schema, table, column])[..16])
-}
-
-/// What an application is told whose write the fence refuses.
-fn refusal(fence: &Fence) -> String {
-    format!(
-        "reseal: this cell is under a retired key of keyset {}: reload the keyset and encrypt it again",
-        fence.keyset.replace('\'', "")
-    )
 }
 
 /// The key id that stands in a header, when it is one.

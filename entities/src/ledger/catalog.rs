@@ -59,6 +59,27 @@ pub async fn forget(txn: &impl ConnectionTrait, actor: &str, column: &catalog::M
     audit::record(txn, audit::Entry { actor, action: "catalog.forgotten", subject: column.path(), before, after }).await
 }
 
+/// Notes that every cell of a rotation's columns is native: its proof has just said so.
+pub(super) async fn note_adopted(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    rotation: &rotations::Model,
+) -> Result<(), LedgerError> {
+    let adopted = registered(txn).await?.into_iter().filter(|c| c.keyset == rotation.keyset && c.is_to_be_adopted());
+    for column in adopted {
+        catalog::Entity::update_many()
+            .col_expr(catalog::Column::AdoptedAt, super::time::now(txn))
+            .filter(catalog::Column::Id.eq(column.id))
+            .exec(txn)
+            .await?;
+        let (before, after) =
+            (json!({"format": column.format}), json!({"format": catalog::NATIVE, "rotation": rotation.id}));
+        audit::record(txn, audit::Entry { actor, action: "catalog.adopted", subject: column.path(), before, after })
+            .await?;
+    }
+    Ok(())
+}
+
 /// Registers what is declared. A column that is registered otherwise is refused: cells bound to
 /// another associated data, or under another keyset, would not open. Leaving a column out of
 /// `declared` unregisters nothing.

@@ -1,6 +1,6 @@
 //! The proof: recorded, voided.
 
-use super::{LedgerError, after, audit, keys as ledger_keys, may, plan, time::now};
+use super::{LedgerError, after, audit, catalog, keys as ledger_keys, may, plan, time::now};
 use crate::{
     batches, keys, proofs, quarantine, rotations,
     state::{BatchState, KeyEvent, KeyState, RotationEvent},
@@ -67,6 +67,7 @@ pub async fn record_if_held(
         .filter(rotations::Column::Id.eq(rotation.id))
         .exec(txn)
         .await?;
+    catalog::note_adopted(txn, actor, rotation).await?;
     turn_retired_keys(txn, actor, rotation.id, KeyEvent::Suspend, "key.suspended").await
 }
 

@@ -1,11 +1,15 @@
 //! What a rotation does when it is disturbed.
 
 use crate::{on_every_database, site::Site};
-use reseal_engine::operate::{self, Resolved};
+use reseal_engine::{
+    operate::{self, Resolved},
+    source::{CellColumn, Fence, Rule},
+};
 use reseal_entities::{
     ledger::{quarantine, retry},
     state::{KeyState, RotationState},
 };
+use reseal_keyring::Layout;
 use sea_orm::DbBackend;
 use std::time::Duration;
 
@@ -263,12 +267,16 @@ async fn unrelated_updates_of_rows_not_rotated_yet_pass_the_fence(backend: DbBac
     let site = Site::new(backend).await;
     site.seed(30).await;
     let source = site.engine.source("app").unwrap();
-    let shape = source.shape(None, "messages", &["id".into()], &["encrypted_content".into()]).await.unwrap();
+    let shape = source
+        .shape(None, "messages", &["id".into()], &[CellColumn::wanted("encrypted_content", Layout::NATIVE)])
+        .await
+        .unwrap();
     let keyset = site.engine.keyring.keyset("default", None).await.unwrap();
-    let fence = reseal_engine::source::Fence {
+    let fence = Fence {
         keyset: "default".into(),
         column: "encrypted_content".into(),
-        denied: vec![reseal_keyring::cell::header(keyset.active())],
+        text: false,
+        rule: Rule::Deny(vec![reseal_keyring::cell::header(keyset.active())]),
     };
     source.fence(&shape, &fence).await.unwrap();
     site.sql("UPDATE messages SET created_at = 5 WHERE id = 9").await;

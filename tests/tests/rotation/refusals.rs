@@ -4,6 +4,8 @@ use crate::{
     on_every_database,
     site::{Site, column, table},
 };
+use reseal_engine::source::CellColumn;
+use reseal_keyring::{Encoding, Layout};
 use sea_orm::DbBackend;
 
 on_every_database! {
@@ -17,29 +19,45 @@ async fn a_table_that_cannot_be_rotated_is_refused_with_the_reason(backend: DbBa
     let blob = if backend == DbBackend::Postgres { "bytea" } else { "blob" };
     site.sql(&format!("CREATE TABLE keyless (id bigint, c {blob})")).await;
     site.sql(&format!("CREATE TABLE composite (id bigint, b bigint, c {blob}, PRIMARY KEY (id, b))")).await;
-    site.sql(&format!("CREATE TABLE texts (id varchar(20) PRIMARY KEY, c {blob})")).await;
+    site.sql(&format!("CREATE TABLE dates (id date PRIMARY KEY, c {blob})")).await;
     site.sql("CREATE TABLE words (id bigint PRIMARY KEY, c text)").await;
+    site.sql(&format!("CREATE TABLE keys (id bigint, c {blob}, PRIMARY KEY (id, c))")).await;
     site.sql(&format!("CREATE TABLE made (id bigint PRIMARY KEY, a {blob}, c {blob} GENERATED ALWAYS AS (a) STORED)"))
         .await;
     site.sql("CREATE VIEW seen AS SELECT id, encrypted_content AS c FROM messages").await;
-    let source = site.engine.source("app").unwrap();
-    let cases = [
-        ("nowhere", "id", "c", "table_missing"),
-        ("messages", "id", "c", "column_missing"),
-        ("messages", "created_at", "encrypted_content", "primary_key_differs"),
-        ("keyless", "id", "c", "no_primary_key"),
-        ("composite", "id", "c", "primary_key_differs"),
-        ("texts", "id", "c", "key_type"),
-        ("words", "id", "c", "column_type"),
-        ("made", "id", "c", "column_generated"),
-        ("seen", "id", "c", "table_kind"),
+    let text = Layout { encoding: Encoding::Base64, ..Layout::NATIVE };
+    let mut cases = vec![
+        ("nowhere", "id", "c", Layout::NATIVE, "table_missing", "there is no table"),
+        ("messages", "id", "c", Layout::NATIVE, "column_missing", "has no column"),
+        ("messages", "created_at", "encrypted_content", Layout::NATIVE, "primary_key_differs", "is (id)"),
+        ("messages", "id", "encrypted_content", text, "column_type", "base64"),
+        ("keyless", "id", "c", Layout::NATIVE, "no_primary_key", "give it one"),
+        ("composite", "id", "c", Layout::NATIVE, "primary_key_differs", "(id, b)"),
+        ("dates", "id", "c", Layout::NATIVE, "key_type", "date"),
+        ("words", "id", "c", Layout::NATIVE, "column_type", "needs a bytes column"),
+        ("keys", "id c", "c", Layout::NATIVE, "column_in_key", "part of the primary key"),
+        ("made", "id", "c", Layout::NATIVE, "column_generated", "the column that it is made of"),
+        ("seen", "id", "c", Layout::NATIVE, "table_kind", "the table behind it"),
     ];
-    for (table, key, column, code) in cases {
-        let found = source.shape(None, table, &[key.into()], &[column.into()]).await;
-        assert_eq!(found.map_err(|e| e.code), Err(code), "{table}");
+    if backend == DbBackend::Postgres {
+        site.sql("CREATE TABLE split (id bigint PRIMARY KEY, c bytea) PARTITION BY RANGE (id)").await;
+        site.sql("CREATE TABLE split_1 PARTITION OF split FOR VALUES FROM (0) TO (9)").await;
+        site.sql("CREATE TABLE mother (id bigint PRIMARY KEY, c bytea)").await;
+        site.sql("CREATE TABLE child (PRIMARY KEY (id)) INHERITS (mother)").await;
+        site.sql("CREATE TABLE js (id bigint PRIMARY KEY, c jsonb)").await;
+        cases.extend([
+            ("split_1", "id", "c", Layout::NATIVE, "table_kind", "register its partitioned table"),
+            ("mother", "id", "c", Layout::NATIVE, "table_kind", "inherit"),
+            ("js", "id", "c", text, "column_type", "jsonb"),
+        ]);
     }
-    let composite = source.shape(None, "composite", &["id".into(), "b".into()], &["c".into()]).await;
-    assert_eq!(composite.map_err(|e| e.code), Err("key_type"));
+    let source = site.engine.source("app").unwrap();
+    for (table, key, column, layout, code, why) in cases {
+        let key: Vec<String> = key.split(' ').map(str::to_owned).collect();
+        let refused = source.shape(None, table, &key, &[CellColumn::wanted(column, layout)]).await.unwrap_err();
+        assert_eq!(refused.code, code, "{table}: {refused}");
+        assert!(refused.to_string().contains(why), "{table}: {refused}");
+    }
 }
 
 async fn a_table_that_is_refused_leaves_the_keyset_as_it_was(backend: DbBackend) {

@@ -1,9 +1,23 @@
 //! Cutting, reading and swapping on PostgreSQL.
 //!
-//! A key's text is always selected `AS reseal_k`: under its own name, `ORDER BY` would sort by the text.
+//! A key's texts are always selected under names of their own: under the columns' names, `ORDER BY`
+//! would sort by the text.
 
 use super::*;
 use reseal_keyring::cell::PREFIX_LEN;
+
+/// `"a", "b" DESC`: the order of a key, always the index's own.
+pub(super) fn order(shape: &Shape, descending: bool) -> String {
+    let direction = if descending { " DESC" } else { "" };
+    shape.key.iter().map(|k| format!("{}{direction}", quoted(&k.name))).collect::<Vec<_>>().join(", ")
+}
+
+/// The largest primary key.
+pub(super) async fn max_key(pool: &PgPool, shape: &Shape) -> Result<Option<String>, SourceError> {
+    let sql =
+        format!("SELECT {} FROM {} ORDER BY {} LIMIT 1", key_texts(shape, ""), table_of(shape), order(shape, true));
+    query(sql).fetch_optional(pool).await?.map(|row| key_of(shape, &row, 0)).transpose()
+}
 
 /// Walks batch ends inside the database: each step skips `rows` index entries from the last bound.
 pub(super) async fn bounds(
@@ -13,25 +27,31 @@ pub(super) async fn bounds(
     rows: i64,
     stretch: i64,
 ) -> Result<Vec<Bound>, SourceError> {
-    let (key, table, cast) = (quoted(&shape.key), table_of(shape), key_cast(shape));
-    let (in_range, binds) = in_range(shape, range, 3);
-    let upper =
-        range.up_to.as_ref().map_or("true".to_owned(), |_| format!("{key} <= ${}::text::{cast}", 2 + binds.len()));
+    let (table, order, names) = (table_of(shape), order(shape, false), key_names(shape, ""));
+    let (in_range, binds) = in_range(shape, range, 3)?;
+    // The upper bound's own parameters come last in `binds`.
+    let upper = match &range.up_to {
+        Some(_) => format!("{} <= {}", tuple(shape, ""), bound(shape, 3 + binds.len() - shape.key.len())),
+        None => "true".to_owned(),
+    };
+    let columns: Vec<String> = (0..shape.key.len()).map(|i| format!("b{i}")).collect();
+    let last = columns.iter().map(|c| format!("bound.{c}")).collect::<Vec<_>>().join(", ");
+    let texts = shape.key.iter().zip(&columns).map(|(k, c)| text_of(k.ty, c)).collect::<Vec<_>>().join(", ");
+    let columns = columns.join(", ");
     let sql = format!(
-        "WITH RECURSIVE bound(k, n) AS (
-            SELECT (SELECT {key} FROM {table} WHERE {in_range} ORDER BY {key} OFFSET $1::bigint - 1 LIMIT 1), 1::bigint
+        "WITH RECURSIVE bound({columns}, n) AS (
+            (SELECT {names}, 1::bigint FROM {table} WHERE {in_range} ORDER BY {order} OFFSET $1::bigint - 1 LIMIT 1)
             UNION ALL
-            SELECT (SELECT {key} FROM {table} WHERE {key} > bound.k AND {upper} ORDER BY {key} OFFSET $1::bigint - 1 LIMIT 1), n + 1
-            FROM bound WHERE bound.k IS NOT NULL AND n < $2
-         ) SELECT k::text FROM bound WHERE k IS NOT NULL ORDER BY n"
+            SELECT next.*, n + 1 FROM bound, LATERAL (
+                SELECT {names} FROM {table} WHERE {} > ({last}) AND {upper} ORDER BY {order} OFFSET $1::bigint - 1 LIMIT 1
+            ) next WHERE n < $2
+         ) SELECT {texts} FROM bound ORDER BY n",
+        tuple(shape, "")
     );
-    let mut walk = query(sql).bind(rows).bind(stretch);
-    for bind in &binds {
-        walk = walk.bind(bind);
-    }
+    let walk = binds.iter().fold(query(sql).bind(rows).bind(stretch), |q, b| q.bind(b));
     let mut found = Vec::new();
     for row in walk.fetch_all(pool).await? {
-        found.push(Bound { up_to_key: row.try_get(0)?, rows });
+        found.push(Bound { up_to_key: key_of(shape, &row, 0)?, rows });
     }
     if (found.len() as i64) < stretch {
         let after = found.last().map(|b| b.up_to_key.clone()).or_else(|| range.after.clone());
@@ -42,30 +62,33 @@ pub(super) async fn bounds(
 
 /// The last, shorter batch of a range.
 async fn rest(pool: &PgPool, shape: &Shape, range: &Range) -> Result<Option<Bound>, SourceError> {
-    let (key, (in_range, binds)) = (quoted(&shape.key), in_range(shape, range, 1));
-    let table = table_of(shape);
+    let (in_range, binds) = in_range(shape, range, 1)?;
     let sql = format!(
-        "SELECT (SELECT {key}::text AS reseal_k FROM {table} WHERE {in_range} ORDER BY {key} DESC LIMIT 1), \
-         (SELECT count(*) FROM {table} WHERE {in_range})"
+        "SELECT {}, (SELECT count(*) FROM {table} WHERE {in_range}) FROM {table} WHERE {in_range} ORDER BY {} LIMIT 1",
+        key_texts(shape, ""),
+        order(shape, true),
+        table = table_of(shape),
     );
-    let mut count = query(sql);
-    for bind in &binds {
-        count = count.bind(bind);
-    }
-    let row = count.fetch_one(pool).await?;
-    let last: Option<String> = row.try_get(0)?;
-    let rows: i64 = row.try_get(1)?;
-    Ok(last.map(|up_to_key| Bound { up_to_key, rows }))
+    let count = binds.iter().fold(query(sql), |q, b| q.bind(b));
+    let Some(row) = count.fetch_optional(pool).await? else { return Ok(None) };
+    Ok(Some(Bound { up_to_key: key_of(shape, &row, 0)?, rows: row.try_get(shape.key.len())? }))
 }
 
 fn stale(shape: &Shape, active: &Header) -> String {
-    let stale =
-        |c: &String| format!("({c} IS NOT NULL AND substring({c} from 1 for 5) <> {})", literal(active), c = quoted(c));
+    let stale = |c: &CellColumn| {
+        let (name, header) = (quoted(&c.name), [*active]);
+        format!("({name} IS NOT NULL AND NOT {})", among(&name, c.is_text(), &header))
+    };
     format!("({})", shape.columns.iter().map(stale).collect::<Vec<_>>().join(" OR "))
 }
 
-fn columns(shape: &Shape) -> String {
-    shape.columns.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ")
+/// What is stored, as bytes.
+pub(super) fn stored(expression: &str, text: bool) -> String {
+    if text { format!("convert_to({expression}, 'UTF8')") } else { expression.to_owned() }
+}
+
+fn columns(shape: &Shape, each: impl Fn(&CellColumn, String) -> String) -> Vec<String> {
+    shape.columns.iter().map(|c| each(c, quoted(&c.name))).collect()
 }
 
 pub(super) async fn read(
@@ -76,25 +99,20 @@ pub(super) async fn read(
     rows: u32,
     bytes: i64,
 ) -> Result<Vec<Row>, SourceError> {
-    let (key, columns, (in_range, binds)) = (quoted(&shape.key), columns(shape), in_range(shape, range, 3));
-    let size = shape
-        .columns
-        .iter()
-        .map(|c| format!("coalesce(octet_length({}), 0)", quoted(c)))
-        .collect::<Vec<_>>()
-        .join(" + ");
+    let (in_range, binds) = in_range(shape, range, 3)?;
+    let (names, order) = (key_names(shape, ""), order(shape, false));
+    let cells = columns(shape, |_, name| name).join(", ");
+    let size = columns(shape, |_, name| format!("coalesce(octet_length({name}), 0)")).join(" + ");
     // The running sum looks at lengths only, so a large value beyond the limit is never fetched.
     let sql = format!(
-        "SELECT {key}::text AS reseal_k, {columns} FROM (
-            SELECT {key}, {columns}, sum({size}) OVER (ORDER BY {key} ROWS UNBOUNDED PRECEDING) - ({size}) AS reseal_before
-            FROM (SELECT {key}, {columns} FROM {} WHERE {in_range} AND {} ORDER BY {key} LIMIT $1) page
-         ) sized WHERE reseal_before < $2 ORDER BY sized.{key}",
-        table_of(shape), stale(shape, active)
+        "SELECT {}, {} FROM (
+            SELECT {names}, {cells}, sum({size}) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) - ({size}) AS reseal_before
+            FROM (SELECT {names}, {cells} FROM {} WHERE {in_range} AND {} ORDER BY {order} LIMIT $1) page
+         ) sized WHERE reseal_before < $2 ORDER BY {}",
+        key_texts(shape, ""), columns(shape, |c, name| stored(&name, c.is_text())).join(", "),
+        table_of(shape), stale(shape, active), key_names(shape, "sized.")
     );
-    let mut page = query(sql).bind(i64::from(rows)).bind(bytes);
-    for bind in &binds {
-        page = page.bind(bind);
-    }
+    let page = binds.iter().fold(query(sql).bind(i64::from(rows)).bind(bytes), |q, b| q.bind(b));
     rows_of(shape, page.fetch_all(executor).await?)
 }
 
@@ -104,53 +122,102 @@ pub(super) async fn read_again(
     keys: &[String],
     active: &Header,
 ) -> Result<Vec<Row>, SourceError> {
-    let (key, cast) = (quoted(&shape.key), key_cast(shape));
+    let (unnest, arrays) = unnest(shape, keys.iter(), &[])?;
     let sql = format!(
-        "SELECT {key}::text AS reseal_k, {} FROM {} WHERE {key} = ANY($1::text[]::{cast}[]) AND {} ORDER BY {key}",
-        columns(shape),
+        "SELECT {}, {} FROM {} t JOIN {unnest} ON {} WHERE {}",
+        key_texts(shape, "t."),
+        columns(shape, |c, name| stored(&name, c.is_text())).join(", "),
         table_of(shape),
+        same_key(shape),
         stale(shape, active)
     );
-    rows_of(shape, query(sql).bind(keys).fetch_all(pool).await?)
+    rows_of(shape, arrays.into_iter().fold(query(sql), Query::bind).fetch_all(pool).await?)
 }
 
-fn rows_of(shape: &Shape, found: Vec<sqlx::postgres::PgRow>) -> Result<Vec<Row>, SourceError> {
-    let read = |row: &sqlx::postgres::PgRow| {
-        let cells = (1..=shape.columns.len()).map(|i| row.try_get(i)).collect::<Result<_, _>>()?;
-        Ok(Row { key: row.try_get(0)?, cells })
+fn rows_of(shape: &Shape, found: Vec<PgRow>) -> Result<Vec<Row>, SourceError> {
+    let arity = shape.key.len();
+    let read = |row: &PgRow| {
+        let cells = (arity..arity + shape.columns.len()).map(|i| row.try_get(i)).collect::<Result<_, _>>()?;
+        Ok(Row { key: key_of(shape, row, 0)?, cells })
     };
     found.iter().map(read).collect()
 }
 
-/// One `UPDATE … FROM unnest(…)`. Header and nonce identify the old cell, so 17 bytes of it are
-/// compared; a column that stays as it is compares and sets nothing.
-pub(super) async fn swap(pool: &PgPool, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError> {
-    let (key, cast) = (quoted(&shape.key), key_cast(shape));
-    let (mut arrays, mut names, mut sets, mut same) =
-        (vec![format!("$1::text[]::{cast}[]")], vec!["k".to_owned()], vec![], vec![]);
-    for (i, column) in shape.columns.iter().enumerate() {
-        let c = quoted(column);
-        arrays.push(format!("${}::bytea[], ${}::bytea[]", 2 + 2 * i, 3 + 2 * i));
-        names.push(format!("old{i}, new{i}"));
-        sets.push(format!("{c} = coalesce(v.new{i}, t.{c})"));
-        same.push(format!("(v.old{i} IS NULL OR substring(t.{c} from 1 for {PREFIX_LEN}) = v.old{i})"));
+/// `(SELECT … FROM unnest($1::text[], …)) v` with the keys as `k0, k1 …` of their own types and after
+/// them `more` as they are, and the arrays of the keys to bind first.
+fn unnest<'k>(
+    shape: &Shape,
+    keys: impl Iterator<Item = &'k String>,
+    more: &[(String, &str)],
+) -> Result<(String, Vec<Vec<String>>), SourceError> {
+    let mut parts = vec![Vec::new(); shape.key.len()];
+    for key in keys {
+        for (part, text) in parts.iter_mut().zip(shape.split_key(key)?) {
+            part.push(text);
+        }
     }
+    let arity = shape.key.len();
+    let types = std::iter::repeat_n("text", arity).chain(more.iter().map(|(_, ty)| *ty));
+    let arrays = types.enumerate().map(|(i, ty)| format!("${}::{ty}[]", i + 1)).collect::<Vec<_>>().join(", ");
+    let more: Vec<&str> = more.iter().map(|(name, _)| name.as_str()).collect();
+    let texts: Vec<String> = (0..arity).map(|i| format!("k{i}")).collect();
+    let names = texts.iter().map(String::as_str).chain(more.iter().copied()).collect::<Vec<_>>().join(", ");
+    let typed =
+        shape.key.iter().zip(&texts).map(|(k, text)| format!("{} AS {text}", from_text(k.ty, &format!("u.{text}"))));
+    let selected = typed.chain(more.iter().map(|m| (*m).to_owned())).collect::<Vec<_>>().join(", ");
+    Ok((format!("(SELECT {selected} FROM unnest({arrays}) AS u({names})) AS v"), parts))
+}
+
+fn same_key(shape: &Shape) -> String {
+    let same = shape.key.iter().enumerate().map(|(i, k)| format!("t.{} = v.k{i}", quoted(&k.name)));
+    same.collect::<Vec<_>>().join(" AND ")
+}
+
+/// What of a stored value tells whether it is still the one that was read.
+fn identity(column: &CellColumn, expression: &str) -> String {
+    let stored = stored(expression, column.is_text());
+    match column.compare() {
+        Compare::Prefix => format!("substring({stored} from 1 for {PREFIX_LEN})"),
+        Compare::Whole => stored,
+        Compare::Sha256 => format!("sha256({stored})"),
+    }
+}
+
+fn identity_of<'v>(column: &CellColumn, old: &'v [u8]) -> Cow<'v, [u8]> {
+    match column.compare() {
+        Compare::Prefix => Cow::Borrowed(&old[..old.len().min(PREFIX_LEN)]),
+        Compare::Whole => Cow::Borrowed(old),
+        Compare::Sha256 => Cow::Owned(Sha256::digest(old).to_vec()),
+    }
+}
+
+/// One `UPDATE … FROM unnest(…)`. A column that stays as it is compares and sets nothing.
+pub(super) async fn swap(pool: &PgPool, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError> {
+    let (mut sets, mut same, mut more) = (vec![], vec![same_key(shape)], vec![]);
+    for (i, column) in shape.columns.iter().enumerate() {
+        let c = quoted(&column.name);
+        let new = if column.is_text() { format!("convert_from(v.new{i}, 'UTF8')") } else { format!("v.new{i}") };
+        sets.push(format!("{c} = coalesce({new}, t.{c})"));
+        same.push(format!("(v.old{i} IS NULL OR {} = v.old{i})", identity(column, &format!("t.{c}"))));
+        more.extend([(format!("old{i}"), "bytea"), (format!("new{i}"), "bytea")]);
+    }
+    let (unnest, keys) = unnest(shape, swaps.iter().map(|s| &s.key), &more)?;
     let sql = format!(
-        "UPDATE {} AS t SET {} FROM unnest({}) AS v({}) WHERE t.{key} = v.k AND {} RETURNING t.{key}::text",
+        "UPDATE {} AS t SET {} FROM {unnest} WHERE {} RETURNING {}",
         table_of(shape),
         sets.join(", "),
-        arrays.join(", "),
-        names.join(", "),
-        same.join(" AND ")
+        same.join(" AND "),
+        key_texts(shape, "t.")
     );
-    let keys: Vec<&str> = swaps.iter().map(|s| s.key.as_str()).collect();
-    let mut update = query(sql).bind(keys);
-    for i in 0..shape.columns.len() {
-        let old: Vec<Option<&[u8]>> =
-            swaps.iter().map(|s| s.cells[i].as_ref().map(|(old, _)| old.as_slice())).collect();
-        let new: Vec<Option<&[u8]>> =
-            swaps.iter().map(|s| s.cells[i].as_ref().map(|(_, new)| new.as_slice())).collect();
-        update = update.bind(old).bind(new);
+    let old = shape.columns.iter().enumerate().map(|(i, column)| {
+        let cells = swaps.iter().map(|s| s.cells[i].as_ref().map(|(old, _)| identity_of(column, old)));
+        cells.collect::<Vec<_>>()
+    });
+    let old: Vec<Vec<Option<Cow<'_, [u8]>>>> = old.collect();
+    let mut update = keys.into_iter().fold(query(sql), Query::bind);
+    for (i, old) in old.iter().enumerate() {
+        let new = swaps.iter().map(|s| s.cells[i].as_ref().map(|(_, new)| new.as_slice()));
+        update = update.bind(old.iter().map(Option::as_deref).collect::<Vec<_>>()).bind(new.collect::<Vec<_>>());
     }
-    update.fetch_all(pool).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    update.fetch_all(pool).await?.iter().map(|row| key_of(shape, row, 0)).collect()
 }

@@ -5,17 +5,27 @@
 
 use super::*;
 use sqlx::Connection;
+use std::collections::BTreeSet;
 
 /// The tests of a whole table's worth of rows may take a while; taking the lock may not.
 const SESSION_DDL: &str = "SET lock_timeout = '1s'; SET statement_timeout = 0; SET application_name = 'reseal fence'";
 
+/// What is wrong with a new value; NULL or false: nothing.
+fn refused(fence: &Fence, value: &str) -> String {
+    let (first, list) = (first(value, fence.text), list(fence.text, fence.headers()));
+    match fence.rule {
+        Rule::Deny(_) => format!("{first} = ANY ({list})"),
+        Rule::Allow(_) => format!("{first} <> ALL ({list})"),
+    }
+}
+
 fn function(shape: &Shape, fence: &Fence) -> (String, String) {
     let c = quoted(&fence.column);
     let body = format!(
-        "\nBEGIN\n  IF substring(NEW.{c} from 1 for 5) = ANY ({})\n     AND (TG_OP = 'INSERT' OR NEW.{c} IS DISTINCT FROM OLD.{c}) THEN\n    \
+        "\nBEGIN\n  IF {}\n     AND (TG_OP = 'INSERT' OR NEW.{c} IS DISTINCT FROM OLD.{c}) THEN\n    \
          RAISE EXCEPTION '{}' USING ERRCODE = '{}', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME;\n  END IF;\n  RETURN NEW;\nEND\n",
-        literals(&fence.denied),
-        refusal(fence).replace('%', "%%"),
+        refused(fence, &format!("NEW.{c}")),
+        fence.refusal().replace('%', "%%"),
         super::error::FENCED_SQLSTATE
     );
     (format!("{}.{}", quoted(&shape.schema), quoted(&fence_name(&shape.schema, &shape.table, &fence.column))), body)
@@ -24,8 +34,13 @@ fn function(shape: &Shape, fence: &Fence) -> (String, String) {
 pub(super) fn trigger_sql(shape: &Shape, fence: &Fence) -> Vec<String> {
     let (table, name, (function, body)) =
         (table_of(shape), quoted(&fence_name(&shape.schema, &shape.table, &fence.column)), function(shape, fence));
+    // A column may be called what would end the quoting.
+    let mut quote = "$reseal$".to_owned();
+    while body.contains(&quote) {
+        quote.insert(1, '_');
+    }
     vec![
-        format!("CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $reseal${body}$reseal$"),
+        format!("CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS {quote}{body}{quote}"),
         format!(
             "CREATE OR REPLACE TRIGGER {name} BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {function}()"
         ),
@@ -39,8 +54,8 @@ pub(super) fn constraint_sql(shape: &Shape, fence: &Fence) -> Vec<String> {
     vec![
         format!(
             "ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}, ADD CONSTRAINT {name} \
-             CHECK ({c} IS NULL OR substring({c} from 1 for 5) <> ALL ({})) NOT VALID",
-            literals(&fence.denied)
+             CHECK ({c} IS NULL OR NOT {}) NOT VALID",
+            refused(fence, &c)
         ),
         format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}"),
     ]
@@ -94,9 +109,12 @@ pub(super) async fn take_down(ddl_url: &str, schema: &str, table: &str, column: 
     run(ddl_url, &statements).await
 }
 
+/// Also of every partition: rows live there, and what was attached or altered by hand counts.
 const STATE: &str = "
-    SELECT t.tgenabled::text, p.prosrc, pg_get_triggerdef(t.oid),
-           k.convalidated, pg_get_constraintdef(k.oid)
+    SELECT t.tgenabled::text, p.prosrc, pg_get_triggerdef(t.oid), k.convalidated, pg_get_constraintdef(k.oid),
+           (SELECT count(*) FROM pg_partition_tree(c.oid) part
+            LEFT JOIN pg_trigger pt ON pt.tgrelid = part.relid AND pt.tgname = $3 AND pt.tgfoid = t.tgfoid
+            WHERE c.relkind = 'p' AND pt.tgenabled IS DISTINCT FROM 'A')
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = $3 AND NOT t.tgisinternal
     LEFT JOIN pg_proc p ON p.oid = t.tgfoid
@@ -122,22 +140,39 @@ pub(super) async fn state(
     let (enabled, source, trigger): (Option<String>, Option<String>, Option<String>) =
         (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     let (validated, constraint): (Option<bool>, Option<String>) = (row.try_get(3)?, row.try_get(4)?);
+    let partitions_without: i64 = row.try_get(5)?;
     let (_, body) = function(shape, fence);
-    let covers = |text: &str| fence.denied.iter().all(|h| text.contains(&hex::encode(h)));
     let detail = match (&enabled, &source) {
         (None, _) => "there is no trigger",
         (Some(enabled), _) if enabled != "A" => "the trigger is switched off, or not ENABLE ALWAYS",
+        _ if partitions_without > 0 => "the trigger is switched off or missing on a partition",
         (_, Some(source)) if *source != body => "the trigger is another one",
         _ if validated != Some(true) => "the constraint is missing or not validated",
-        _ if !constraint.as_deref().is_some_and(covers) => "the constraint is another one",
+        _ if !constraint.as_deref().is_some_and(|text| says(text, fence)) => "the constraint is another one",
         _ => "",
     };
+    let stands = enabled.is_some() || constraint.is_some();
     let parts = [enabled, source, trigger, validated.map(|v| v.to_string()), constraint].map(Option::unwrap_or_default);
     Ok(FenceState {
         complete: detail.is_empty(),
+        stands,
         detail: detail.to_owned(),
         fingerprint: fingerprint(parts.iter().map(String::as_str)),
     })
+}
+
+/// Whether a constraint as PostgreSQL writes it names what the fence names, no more and no less.
+fn says(constraint: &str, fence: &Fence) -> bool {
+    let constraint = constraint.replace(&quoted(&fence.column), "c"); // whose name may hold quotes
+    let literals: BTreeSet<&str> = constraint.split('\'').skip(1).step_by(2).collect();
+    let wanted: BTreeSet<String> = if fence.text {
+        base64_prefixes(fence.headers()).into_iter().collect()
+    } else {
+        fence.headers().iter().map(|h| format!("\\x{}", hex::encode(h))).collect()
+    };
+    let operator = if matches!(fence.rule, Rule::Deny(_)) { "= ANY" } else { "<> ALL" };
+    let named = wanted.is_empty() || constraint.contains(operator);
+    named && literals == wanted.iter().map(String::as_str).collect()
 }
 
 /// What the everyday role and the fencing role lack.

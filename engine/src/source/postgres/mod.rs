@@ -8,10 +8,10 @@ mod shape;
 use super::*;
 use sqlx::{
     AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Postgres as Db, Row as _,
-    postgres::{PgArguments, PgConnectOptions, PgPoolOptions},
+    postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     query::Query,
 };
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 /// One PostgreSQL database.
 pub(super) struct Postgres {
@@ -67,33 +67,95 @@ fn table_of(shape: &Shape) -> String {
     format!("{}.{}", quoted(&shape.schema), quoted(&shape.table))
 }
 
-/// The type that a key's text is cast to.
-fn key_cast(shape: &Shape) -> &'static str {
-    match shape.key_type {
-        KeyType::Integer => "bigint",
-        KeyType::Uuid | KeyType::UuidBytes => "uuid",
+/// A key column's canonical text.
+fn text_of(ty: KeyType, expression: &str) -> String {
+    match ty {
+        KeyType::Bytes | KeyType::UuidBytes => format!("encode({expression}, 'hex')"),
+        KeyType::Integer | KeyType::Uuid | KeyType::Text => format!("{expression}::text"),
     }
+}
+
+/// And back.
+fn from_text(ty: KeyType, expression: &str) -> String {
+    match ty {
+        KeyType::Integer => format!("{expression}::bigint"),
+        KeyType::Uuid => format!("{expression}::uuid"),
+        KeyType::Text => expression.to_owned(),
+        KeyType::Bytes | KeyType::UuidBytes => format!("decode({expression}, 'hex')"),
+    }
+}
+
+fn key_names(shape: &Shape, alias: &str) -> String {
+    shape.key.iter().map(|k| format!("{alias}{}", quoted(&k.name))).collect::<Vec<_>>().join(", ")
+}
+
+fn key_texts(shape: &Shape, alias: &str) -> String {
+    let text = |(i, k): (usize, &KeyColumn)| {
+        format!("{} AS reseal_k{i}", text_of(k.ty, &format!("{alias}{}", quoted(&k.name))))
+    };
+    shape.key.iter().enumerate().map(text).collect::<Vec<_>>().join(", ")
+}
+
+/// The key's texts in a result, from column `first` on.
+fn key_of(shape: &Shape, row: &PgRow, first: usize) -> Result<String, SourceError> {
+    let parts = (first..first + shape.key.len()).map(|i| row.try_get(i)).collect::<Result<_, _>>()?;
+    Ok(shape.join_key(parts))
+}
+
+/// A column, or several as a row value, which PostgreSQL compares along the index.
+fn tuple(shape: &Shape, alias: &str) -> String {
+    if shape.key.len() == 1 { key_names(shape, alias) } else { format!("({})", key_names(shape, alias)) }
+}
+
+/// The same of bound texts, from parameter `first` on.
+fn bound(shape: &Shape, first: usize) -> String {
+    let part = |(i, k): (usize, &KeyColumn)| from_text(k.ty, &format!("${}::text", first + i));
+    let parts = shape.key.iter().enumerate().map(part).collect::<Vec<_>>().join(", ");
+    if shape.key.len() == 1 { parts } else { format!("({parts})") }
+}
+
+/// `{key} > {$first …} AND {key} <= {…}`, with the bounds that there are.
+fn in_range(shape: &Shape, range: &Range, first: usize) -> Result<(String, Vec<String>), SourceError> {
+    let (mut terms, mut binds) = (vec!["true".to_owned()], Vec::new());
+    for (operator, key) in [(">", &range.after), ("<=", &range.up_to)] {
+        if let Some(key) = key {
+            terms.push(format!("{} {operator} {}", tuple(shape, ""), bound(shape, first + binds.len())));
+            binds.extend(shape.split_key(key)?);
+        }
+    }
+    Ok((terms.join(" AND "), binds))
+}
+
+/// `{key} = {$first …}`.
+fn is_key(shape: &Shape, key: &str, first: usize) -> Result<(String, Vec<String>), SourceError> {
+    Ok((format!("{} = {}", tuple(shape, ""), bound(shape, first)), shape.split_key(key)?))
 }
 
 fn literal(header: &Header) -> String {
     format!("'\\x{}'::bytea", hex::encode(header))
 }
 
-fn literals(headers: &[Header]) -> String {
+/// The first bytes of a cell, as headers are compared. `COLLATE "C"`: others may ignore case.
+fn first(expression: &str, text: bool) -> String {
+    if text {
+        format!("(substring({expression} from 1 for 7) COLLATE \"C\")")
+    } else {
+        format!("substring({expression} from 1 for 5)")
+    }
+}
+
+/// The list that [`first`] is compared with.
+fn list(text: bool, headers: &[Header]) -> String {
+    if text {
+        let prefixes = base64_prefixes(headers).iter().map(|p| format!("'{p}'")).collect::<Vec<_>>();
+        return format!("ARRAY[{}]::text[]", prefixes.join(", "));
+    }
     format!("ARRAY[{}]::bytea[]", headers.iter().map(literal).collect::<Vec<_>>().join(", "))
 }
 
-/// `{key} > $1 AND {key} <= $2`, with the bounds that there are, bound from `first` on.
-fn in_range(shape: &Shape, range: &Range, first: usize) -> (String, Vec<String>) {
-    let (key, cast) = (quoted(&shape.key), key_cast(shape));
-    let (mut terms, mut binds) = (vec!["true".to_owned()], Vec::new());
-    for (operator, bound) in [(">", &range.after), ("<=", &range.up_to)] {
-        if let Some(bound) = bound {
-            terms.push(format!("{key} {operator} ${}::text::{cast}", first + binds.len()));
-            binds.push(bound.clone());
-        }
-    }
-    (terms.join(" AND "), binds)
+/// Whether a cell is under one of these headers; NULL for NULL.
+fn among(expression: &str, text: bool, headers: &[Header]) -> String {
+    format!("({} = ANY ({}))", first(expression, text), list(text, headers))
 }
 
 #[async_trait]
@@ -103,15 +165,13 @@ impl Source for Postgres {
         schema: Option<&str>,
         table: &str,
         key: &[String],
-        columns: &[String],
+        columns: &[CellColumn],
     ) -> Result<Shape, SourceError> {
         shape::find(&mut *self.pool.acquire().await?, schema, table, key, columns).await
     }
 
     async fn max_key(&self, shape: &Shape) -> Result<Option<String>, SourceError> {
-        let key = quoted(&shape.key);
-        let sql = format!("SELECT {key}::text AS reseal_k FROM {} ORDER BY {key} DESC LIMIT 1", table_of(shape));
-        Ok(query(sql).fetch_optional(&self.pool).await?.map(|row| row.try_get(0)).transpose()?)
+        cells::max_key(&self.pool, shape).await
     }
 
     async fn bounds(&self, shape: &Shape, range: &Range, rows: i64, stretch: i64) -> Result<Vec<Bound>, SourceError> {
@@ -138,23 +198,20 @@ impl Source for Postgres {
     }
 
     async fn cell(&self, shape: &Shape, key: &str, column: &str) -> Result<Option<Option<Vec<u8>>>, SourceError> {
-        let sql = format!(
-            "SELECT {} FROM {} WHERE {} = $1::text::{}",
-            quoted(column),
-            table_of(shape),
-            quoted(&shape.key),
-            key_cast(shape)
-        );
-        Ok(query(sql).bind(key).fetch_optional(&self.pool).await?.map(|row| row.try_get(0)).transpose()?)
+        let (here, binds) = is_key(shape, key, 1)?;
+        let stored = cells::stored(&quoted(column), shape.column(column)?.is_text());
+        let sql = format!("SELECT {stored} FROM {} WHERE {here}", table_of(shape));
+        let found = binds.into_iter().fold(query(sql), Query::bind).fetch_optional(&self.pool).await?;
+        Ok(found.map(|row| row.try_get(0)).transpose()?)
     }
 
     async fn abandon(&self, shape: &Shape, key: &str, column: &str, old: &[u8]) -> Result<bool, SourceError> {
-        let (table, c) = (table_of(shape), quoted(column));
-        let here = format!("WHERE {} = $1::text::{} AND {c} = $2", quoted(&shape.key), key_cast(shape));
-        let clear = query(format!("UPDATE {table} SET {c} = NULL {here}")).bind(key).bind(old);
-        let done = match clear.execute(&self.pool).await {
+        let (table, c, (is_key, binds)) = (table_of(shape), quoted(column), is_key(shape, key, 2)?);
+        let here = format!("WHERE {is_key} AND {} = $1", cells::stored(&c, shape.column(column)?.is_text()));
+        let run = |sql: String| binds.iter().fold(query(sql).bind(old), |q, b| q.bind(b)).execute(&self.pool);
+        let done = match run(format!("UPDATE {table} SET {c} = NULL {here}")).await {
             Err(e) if e.as_database_error().is_some_and(|e| e.code().as_deref() == Some("23502")) => {
-                query(format!("DELETE FROM {table} {here}")).bind(key).bind(old).execute(&self.pool).await?
+                run(format!("DELETE FROM {table} {here}")).await?
             }
             done => done?,
         };
@@ -168,24 +225,32 @@ impl Source for Postgres {
         largest: bool,
         rows: u32,
     ) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
-        let (key, c, order) = (quoted(&shape.key), quoted(column), if largest { "DESC" } else { "ASC" });
+        let (c, order) = (quoted(column), cells::order(shape, largest));
         let sql = format!(
-            "SELECT {key}::text AS reseal_k, {c} FROM {} WHERE {c} IS NOT NULL ORDER BY {key} {order} LIMIT $1",
+            "SELECT {}, {} FROM {} WHERE {c} IS NOT NULL ORDER BY {order} LIMIT $1",
+            key_texts(shape, ""),
+            cells::stored(&c, shape.column(column)?.is_text()),
             table_of(shape)
         );
         let found = query(sql).bind(i64::from(rows)).fetch_all(&self.pool).await?;
-        found.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+        found.iter().map(|row| Ok((key_of(shape, row, 0)?, row.try_get(shape.key.len())?))).collect()
     }
 
-    async fn census(&self, shape: &Shape, column: &str) -> Result<Vec<KeyCount>, SourceError> {
-        let c = quoted(column);
-        let sql = format!(
-            "SELECT substring({c} from 1 for 5), count(*) FROM {} WHERE {c} IS NOT NULL GROUP BY 1",
-            table_of(shape)
-        );
+    async fn census(&self, shape: &Shape, column: &str, known: &[Header]) -> Result<Vec<KeyCount>, SourceError> {
         let mut session = prover::Session::open(&self.pool).await?;
-        let found = query(sql).fetch_all(session.connection()).await?;
-        found.iter().map(|row| Ok(KeyCount { key_id: key_id_of(row.try_get(0)?), cells: row.try_get(1)? })).collect()
+        prover::census(session.connection(), shape, shape.column(column)?, known).await
+    }
+
+    async fn longest(&self, shape: &Shape, column: &str) -> Result<usize, SourceError> {
+        let sql = format!("SELECT coalesce(max(octet_length({})), 0) FROM {}", quoted(column), table_of(shape));
+        let longest: i32 = query(sql).fetch_one(&self.pool).await?.try_get(0)?;
+        Ok(usize::try_from(longest).unwrap_or(0))
+    }
+
+    async fn key_contains(&self, shape: &Shape, key: &str, separator: &str) -> Result<bool, SourceError> {
+        let sql =
+            format!("SELECT EXISTS (SELECT 1 FROM {} WHERE position($1 in {}) > 0)", table_of(shape), quoted(key));
+        Ok(query(sql).bind(separator).fetch_one(&self.pool).await?.try_get(0)?)
     }
 
     async fn fence(&self, shape: &Shape, fence: &Fence) -> Result<(), SourceError> {
@@ -212,6 +277,10 @@ impl Source for Postgres {
 
     async fn missing_rights(&self, shape: &Shape) -> Result<Vec<String>, SourceError> {
         fence::missing_rights(&self.pool, &self.ddl_url, shape).await
+    }
+
+    async fn notes(&self, shape: &Shape) -> Result<Vec<String>, SourceError> {
+        shape::notes(&self.pool, shape).await
     }
 
     async fn prover(&self) -> Result<Box<dyn Prover>, SourceError> {

@@ -1,7 +1,7 @@
 //! Counting on PostgreSQL, on the primary, in one snapshot a table.
 
-use super::*;
-use reseal_keyring::{KeyId, cell};
+use super::{cells::stored, *};
+use reseal_keyring::{Format, KeyId, cell};
 use sqlx::Connection;
 
 /// One session. A held one is inside a transaction; dropping it ends both.
@@ -39,8 +39,11 @@ impl Session {
 /// Columns of tables and materialized views that can hold bytes or text, in whatever type: arrays,
 /// domains, composites and extensions' own types, too. Numbers, times, enums and the like cannot.
 const COLUMNS: &str = "
-    SELECT n.nspname::text, c.relname::text, a.attname::text, a.atttypid = 'bytea'::regtype
+    SELECT n.nspname::text, c.relname::text, a.attname::text, a.atttypid = 'bytea'::regtype,
+           rn.nspname::text, root.relname::text
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_class root ON c.relispartition AND root.oid = pg_partition_root(c.oid)
+    LEFT JOIN pg_namespace rn ON rn.oid = root.relnamespace
     JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
     WHERE c.relkind IN ('r', 'm') AND c.relispopulated AND a.attnum > 0 AND NOT a.attisdropped
       AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
@@ -61,12 +64,35 @@ fn holds(column: &str, bytes: bool, headers: &[Header]) -> String {
     format!("{column}::text ~ '{}' OR {column}::text ~* '{}'", texts.join("|"), hex.join("|"))
 }
 
+/// Cells by the key that their header names.
+pub(super) async fn census(
+    connection: &mut PgConnection,
+    shape: &Shape,
+    column: &CellColumn,
+    known: &[Header],
+) -> Result<Vec<KeyCount>, SourceError> {
+    let c = quoted(&column.name);
+    // Elsewhere than among cells that should name a key, the first bytes are a value's own.
+    let header = if column.layout.format == Format::Tink {
+        first(&c, column.is_text())
+    } else {
+        format!("CASE WHEN {} THEN {} END", among(&c, column.is_text(), known), first(&c, column.is_text()))
+    };
+    let sql = format!(
+        "SELECT {}, count(*) FROM {} WHERE {c} IS NOT NULL GROUP BY 1",
+        stored(&header, column.is_text()),
+        table_of(shape)
+    );
+    let found = query(sql).fetch_all(connection).await?;
+    let counts = found.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+    Ok(count::by_key(column, counts.collect::<Result<_, SourceError>>()?))
+}
+
 #[async_trait]
 impl Prover for Session {
     async fn count(&mut self, shape: &Shape, questions: &[Question]) -> Result<Vec<Answer>, SourceError> {
-        let header = |c: &str| format!("substring({c} from 1 for 5)");
-        let among = |first: &str, headers: &[Header]| format!("({first} = ANY ({}))", literals(headers));
-        let sql = format!("SELECT {} FROM {}", count::select_list(questions, header, among), table_of(shape));
+        let among = |q: &Question, headers: &[Header]| among(&quoted(&q.column), q.text, headers);
+        let sql = format!("SELECT {} FROM {}", count::select_list(questions, among), table_of(shape));
         count::answers(&query(sql).fetch_one(&mut self.connection).await?, questions)
     }
 
@@ -91,7 +117,7 @@ impl Prover for Session {
 
     async fn strays(
         &mut self,
-        registered: &[String],
+        registered: &[Place],
         ignored: &[String],
         headers: &[Header],
     ) -> Result<Vec<Stray>, SourceError> {
@@ -100,12 +126,16 @@ impl Prover for Session {
         for row in columns {
             let (schema, table, column): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
             let bytes: bool = row.try_get(3)?;
-            if left_out(&schema, &table, &column, registered, ignored) {
-                continue;
-            }
+            let root: (Option<String>, Option<String>) = (row.try_get(4)?, row.try_get(5)?);
             let path = format!("{schema}.{table}.{column}");
             let holds = holds(&quoted(&column), bytes, headers);
             let sql = format!("SELECT count(*) FROM {}.{} WHERE {holds}", quoted(&schema), quoted(&table));
+            // A partition is counted with its table; one that was detached is a table of its own.
+            let of_registered =
+                matches!(root, (Some(s), Some(t)) if registered.contains(&(s.clone(), t.clone(), column.clone())));
+            if of_registered || left_out(&(schema, table, column), registered, ignored) {
+                continue;
+            }
             let counted =
                 query(sql).fetch_one(&mut self.connection).await.map_err(|e| SourceError::from(e).at(&path))?;
             let cells: i64 = counted.try_get(0)?;

@@ -1,26 +1,54 @@
 //! What PostgreSQL's catalogue says of a table, and whether it can be rotated.
 
-use super::*;
+use super::{
+    super::shape::{check_key_names, refuse_generated, refuse_type},
+    *,
+};
 
 const FIND: &str = "
-    SELECT n.nspname::text, c.oid::bigint, c.relkind::text, c.relispartition
+    SELECT n.nspname::text, c.oid::bigint, c.relkind::text, c.relispartition,
+           EXISTS (SELECT 1 FROM pg_inherits i WHERE i.inhparent = c.oid AND c.relkind = 'r'),
+           EXISTS (SELECT 1 FROM pg_partition_tree(c.oid) p JOIN pg_class f ON f.oid = p.relid WHERE f.relkind = 'f')
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
       AND CASE WHEN $1::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = $1 END";
 
 const COLUMNS: &str = "
-    SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated::text,
+    SELECT a.attname::text, format_type(a.atttypid, NULL), a.attnotnull, a.attgenerated::text,
            coalesce((SELECT array_position(i.indkey::int2[], a.attnum) FROM pg_index i
-                     WHERE i.indrelid = a.attrelid AND i.indisprimary), -1)::bigint
+                     WHERE i.indrelid = a.attrelid AND i.indisprimary), -1)::bigint,
+           CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 END, format_type(a.atttypid, a.atttypmod)
     FROM pg_attribute a WHERE a.attrelid = $1::bigint::oid AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attnum";
+
+/// What runs or leaves at each row that is re-encrypted. Our own fences are not news.
+const NOTES: &str = "
+    SELECT format('trigger %s (%s) fires at every row that is re-encrypted', t.tgname, p.proname)
+    FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE t.tgrelid = $1::regclass AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype & 16 <> 0
+      AND t.tgname NOT LIKE 'zz\\_reseal\\_fence\\_%'
+    UNION ALL
+    SELECT format('publication %s replicates every row that is re-encrypted', p.pubname)
+    FROM pg_publication_tables t JOIN pg_publication p ON p.pubname = t.pubname AND p.pubupdate
+    WHERE (t.schemaname, t.tablename) IN (
+        SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.oid = $1::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree($1::regclass)))
+    GROUP BY p.pubname ORDER BY 1";
+
+struct Live {
+    name: String,
+    ty: String,
+    generated: bool,
+    position: i64,
+    length_max: Option<i32>,
+}
 
 pub(super) async fn find(
     connection: &mut PgConnection,
     schema: Option<&str>,
     table: &str,
     key: &[String],
-    columns: &[String],
+    columns: &[CellColumn],
 ) -> Result<Shape, SourceError> {
     let found = sqlx::query(FIND).persistent(false).bind(schema).bind(table).fetch_optional(&mut *connection).await?;
     let Some(found) = found else {
@@ -28,101 +56,97 @@ pub(super) async fn find(
         return Err(SourceError::refused("table_missing", format!("there is no table `{table}` in {place}")));
     };
     let (schema, oid): (String, i64) = (found.try_get(0)?, found.try_get(1)?);
-    let (kind, is_partition): (String, bool) = (found.try_get(2)?, found.try_get(3)?);
     let name = format!("{schema}.{table}");
-    match kind.as_str() {
-        "r" if is_partition => {
-            return Err(SourceError::refused(
-                "table_kind",
-                format!("`{name}` is a partition; partitioned tables are not supported yet"),
-            ));
-        }
-        "r" => {}
-        "p" => {
-            return Err(SourceError::refused(
-                "table_kind",
-                format!("`{name}` is partitioned; partitioned tables are not supported yet"),
-            ));
-        }
-        _ => {
-            return Err(SourceError::refused(
-                "table_kind",
-                format!("`{name}` is a view or a foreign table: register the table behind it"),
-            ));
-        }
-    }
+    refuse_kind(&name, &found)?;
     let mut parts = vec![oid.to_string(), name.clone()];
     let mut live = Vec::new();
     for row in sqlx::query(COLUMNS).persistent(false).bind(oid).fetch_all(&mut *connection).await? {
-        let (column, ty): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let (column, full): (String, String) = (row.try_get(0)?, row.try_get(6)?);
         let (not_null, generated, position): (bool, String, i64) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
-        if columns.contains(&column) || position >= 0 {
-            parts.push(format!("{column} {ty} {not_null} {generated} {position}"));
+        if columns.iter().any(|c| c.name == column) || position >= 0 {
+            parts.push(format!("{column} {full} {not_null} {generated} {position}"));
         }
-        live.push((column, ty, generated, position));
+        let (ty, length_max) = (row.try_get(1)?, row.try_get(5)?);
+        live.push(Live { name: column, ty, generated: !generated.is_empty(), position, length_max });
     }
-    let key_type = check_key(&name, key, &live)?;
-    for column in columns {
-        let Some((_, ty, generated, _)) = live.iter().find(|(c, ..)| c == column) else {
-            return Err(SourceError::refused("column_missing", format!("`{name}` has no column `{column}`")));
-        };
-        if !generated.is_empty() {
-            return Err(SourceError::refused(
-                "column_generated",
-                format!("`{name}.{column}` is a generated column: register the column that it is made of"),
-            ));
-        }
-        if ty != "bytea" {
-            return Err(SourceError::refused(
-                "column_type",
-                format!("`{name}.{column}` is {ty}; only bytea columns are supported yet"),
-            ));
-        }
-    }
-    Ok(Shape {
-        schema,
-        table: table.to_owned(),
-        key: key.concat(),
-        key_type,
-        columns: columns.to_vec(),
-        fingerprint: fingerprint(parts.iter().map(String::as_str)),
-    })
+    let key = find_key(&name, key, &live)?;
+    let columns = columns.iter().map(|column| find_column(&name, column, &live)).collect::<Result<_, _>>()?;
+    Ok(Shape::new(&schema, table, key, columns, &parts))
 }
 
-fn check_key(name: &str, key: &[String], live: &[(String, String, String, i64)]) -> Result<KeyType, SourceError> {
-    let mut primary: Vec<_> = live.iter().filter(|(.., position)| *position >= 0).collect();
-    primary.sort_by_key(|(.., position)| *position);
-    let names: Vec<&str> = primary.iter().map(|(column, ..)| column.as_str()).collect();
-    if names.is_empty() {
-        return Err(SourceError::refused(
-            "no_primary_key",
-            format!("`{name}` has no primary key, so its rows cannot be told apart: give it one"),
-        ));
-    }
-    if names != key.iter().map(String::as_str).collect::<Vec<_>>() {
-        return Err(SourceError::refused(
-            "primary_key_differs",
-            format!("the primary key of `{name}` is ({}), not ({})", names.join(", "), key.join(", ")),
-        ));
-    }
-    let [(column, ty, ..)] = primary.as_slice() else {
-        return Err(SourceError::refused(
-            "key_type",
-            format!("`{name}` has a composite primary key; only single integer and uuid keys are supported yet"),
-        ));
+pub(super) async fn notes(pool: &PgPool, shape: &Shape) -> Result<Vec<String>, SourceError> {
+    Ok(sqlx::query_scalar(NOTES).persistent(false).bind(table_of(shape)).fetch_all(pool).await?)
+}
+
+fn refuse_kind(name: &str, found: &PgRow) -> Result<(), SourceError> {
+    let (kind, is_partition): (String, bool) = (found.try_get(2)?, found.try_get(3)?);
+    let (has_children, has_foreign): (bool, bool) = (found.try_get(4)?, found.try_get(5)?);
+    let why = match kind.as_str() {
+        _ if is_partition => "is a partition: register its partitioned table",
+        "r" if has_children => {
+            "has tables that inherit from it, whose rows no key of its own tells apart: register those"
+        }
+        "p" if has_foreign => "has a partition that is a foreign table: detach it and register it where it lives",
+        "r" | "p" => return Ok(()),
+        "f" => "is a foreign table: register it in the source where it lives",
+        _ => "is a view: register the table behind it",
     };
-    match ty.as_str() {
-        "smallint" | "integer" | "bigint" => Ok(KeyType::Integer),
-        "uuid" => Ok(KeyType::Uuid),
-        other => Err(SourceError::refused(
-            "key_type",
-            format!("the primary key `{name}.{column}` is {other}; only integer and uuid keys are supported yet"),
-        )),
+    Err(SourceError::refused("table_kind", format!("`{name}` {why}")))
+}
+
+fn find_key(name: &str, key: &[String], live: &[Live]) -> Result<Vec<KeyColumn>, SourceError> {
+    let mut primary: Vec<_> = live.iter().filter(|c| c.position >= 0).collect();
+    primary.sort_by_key(|c| c.position);
+    check_key_names(name, &primary.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), key)?;
+    let column = |c: &&Live| {
+        let ty = match c.ty.as_str() {
+            "smallint" | "integer" | "bigint" => KeyType::Integer,
+            "uuid" => KeyType::Uuid,
+            "text" | "character varying" => KeyType::Text,
+            "bytea" => KeyType::Bytes,
+            other => {
+                return Err(SourceError::refused(
+                    "key_type",
+                    format!(
+                        "the primary key column `{name}.{}` is {other}: integer, uuid, text, varchar and bytea ones are \
+                         supported",
+                        c.name
+                    ),
+                ));
+            }
+        };
+        Ok(KeyColumn { name: c.name.clone(), ty })
+    };
+    primary.iter().map(column).collect()
+}
+
+fn find_column(name: &str, wanted: &CellColumn, live: &[Live]) -> Result<CellColumn, SourceError> {
+    let Some(found) = live.iter().find(|c| c.name == wanted.name) else {
+        return Err(SourceError::refused("column_missing", format!("`{name}` has no column `{}`", wanted.name)));
+    };
+    if found.generated {
+        return Err(refuse_generated(name, &wanted.name));
     }
+    if found.position >= 0 {
+        return Err(SourceError::refused(
+            "column_in_key",
+            format!("`{name}.{}` is part of the primary key, which re-encrypting would change", wanted.name),
+        ));
+    }
+    let fits = match found.ty.as_str() {
+        "bytea" => !wanted.is_text(),
+        "text" | "character varying" => wanted.is_text(),
+        _ => false,
+    };
+    if !fits {
+        return Err(refuse_type(name, wanted, &found.ty));
+    }
+    let length_max = found.length_max.and_then(|n| usize::try_from(n).ok()).filter(|_| wanted.is_text());
+    Ok(CellColumn { length_max, ..wanted.clone() })
 }
 
 /// The fingerprint of the table as it is now.
 pub(super) async fn fingerprint_now(connection: &mut PgConnection, shape: &Shape) -> Result<String, SourceError> {
-    let key = std::slice::from_ref(&shape.key);
-    Ok(find(connection, Some(&shape.schema), &shape.table, key, &shape.columns).await?.fingerprint)
+    let key: Vec<String> = shape.key.iter().map(|k| k.name.clone()).collect();
+    Ok(find(connection, Some(&shape.schema), &shape.table, &key, &shape.columns).await?.fingerprint)
 }

@@ -2,7 +2,26 @@
 
 use super::*;
 use reseal_keyring::cell::PREFIX_LEN;
-use sqlx::sqlite::SqliteRow;
+
+/// `"a", "b" DESC`: the order of a key, always the index's own.
+pub(super) fn order(shape: &Shape, descending: bool) -> String {
+    let direction = if descending { " DESC" } else { "" };
+    shape.key.iter().map(|k| format!("{}{direction}", quoted(&k.name))).collect::<Vec<_>>().join(", ")
+}
+
+/// The largest primary key.
+pub(super) async fn max_key(pool: &SqlitePool, shape: &Shape) -> Result<Option<String>, SourceError> {
+    Ok(last(pool, shape, &Range::default()).await?)
+}
+
+/// The largest key in a range.
+async fn last(pool: &SqlitePool, shape: &Shape, range: &Range) -> Result<Option<String>, SourceError> {
+    let (in_range, binds) = in_range(shape, range)?;
+    let (names, table, order) = (key_names(shape), table_of(shape), order(shape, true));
+    let sql = format!("SELECT {names} FROM {table} WHERE {in_range} ORDER BY {order} LIMIT 1");
+    let found = binds.into_iter().fold(query(sql), bind).fetch_optional(pool).await?;
+    found.map(|row| key_of(shape, &row)).transpose()
+}
 
 /// Walks batch ends inside the database: each step skips `rows` index entries from the last bound.
 pub(super) async fn bounds(
@@ -12,19 +31,19 @@ pub(super) async fn bounds(
     rows: i64,
     stretch: i64,
 ) -> Result<Vec<Bound>, SourceError> {
-    let (key, table) = (quoted(&shape.key), table_of(shape));
+    let (names, table, order) = (key_names(shape), table_of(shape), order(shape, false));
     let (mut found, mut after) = (Vec::new(), range.after.clone());
     // A seek per batch: SQLite runs in this process, so a round trip costs next to nothing.
     while (found.len() as i64) < stretch {
         let left = Range { after: after.clone(), up_to: range.up_to.clone() };
         let (in_range, binds) = in_range(shape, &left)?;
-        let sql = format!("SELECT {key} FROM {table} WHERE {in_range} ORDER BY {key} LIMIT 1 OFFSET ?");
+        let sql = format!("SELECT {names} FROM {table} WHERE {in_range} ORDER BY {order} LIMIT 1 OFFSET ?");
         let seek = binds.into_iter().fold(query(sql), bind).bind(rows - 1);
         let Some(row) = seek.fetch_optional(pool).await? else {
             found.extend(rest(pool, shape, &left).await?);
             break;
         };
-        let up_to_key = key_text(shape, &row, 0)?;
+        let up_to_key = key_of(shape, &row)?;
         after = Some(up_to_key.clone());
         found.push(Bound { up_to_key, rows });
     }
@@ -33,23 +52,27 @@ pub(super) async fn bounds(
 
 /// The last, shorter batch of a range.
 async fn rest(pool: &SqlitePool, shape: &Shape, range: &Range) -> Result<Option<Bound>, SourceError> {
+    let Some(up_to_key) = last(pool, shape, range).await? else { return Ok(None) };
     let (in_range, binds) = in_range(shape, range)?;
-    let sql = format!("SELECT max({}), count(*) FROM {} WHERE {in_range}", quoted(&shape.key), table_of(shape));
-    let row = binds.into_iter().fold(query(sql), bind).fetch_one(pool).await?;
-    let rows: i64 = row.try_get(1)?;
-    if rows == 0 { Ok(None) } else { Ok(Some(Bound { up_to_key: key_text(shape, &row, 0)?, rows })) }
+    let sql = format!("SELECT count(*) FROM {} WHERE {in_range}", table_of(shape));
+    let rows = binds.into_iter().fold(query(sql), bind).fetch_one(pool).await?.try_get(0)?;
+    Ok(Some(Bound { up_to_key, rows }))
 }
 
 fn stale(shape: &Shape, active: &Header) -> String {
-    let stale = |column: &String| {
-        let c = quoted(column);
-        format!("({c} IS NOT NULL AND {} <> {})", first_bytes(&c, 5), literals(&[*active]))
+    let stale = |column: &CellColumn| {
+        let c = quoted(&column.name);
+        format!("({c} IS NOT NULL AND NOT {})", among(&c, column.is_text(), &[*active]))
     };
     format!("({})", shape.columns.iter().map(stale).collect::<Vec<_>>().join(" OR "))
 }
 
+fn columns(shape: &Shape, each: impl Fn(String) -> String) -> Vec<String> {
+    shape.columns.iter().map(|c| each(quoted(&c.name))).collect()
+}
+
 fn cells(shape: &Shape) -> String {
-    shape.columns.iter().map(|c| format!("CAST({0} AS BLOB) AS {0}", quoted(c))).collect::<Vec<_>>().join(", ")
+    columns(shape, |c| format!("CAST({c} AS BLOB) AS {c}")).join(", ")
 }
 
 pub(super) async fn read(
@@ -60,15 +83,14 @@ pub(super) async fn read(
     rows: u32,
     bytes: i64,
 ) -> Result<Vec<Row>, SourceError> {
-    let (key, (in_range, binds)) = (quoted(&shape.key), in_range(shape, range)?);
-    let columns = shape.columns.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ");
-    let size =
-        shape.columns.iter().map(|c| format!("coalesce(length({}), 0)", quoted(c))).collect::<Vec<_>>().join(" + ");
+    let (names, order, (in_range, binds)) = (key_names(shape), order(shape, false), in_range(shape, range)?);
+    let cell_names = columns(shape, |c| c).join(", ");
+    let size = columns(shape, |c| format!("coalesce(length({c}), 0)")).join(" + ");
     let sql = format!(
-        "SELECT {key}, {columns} FROM (
-            SELECT {key}, {columns}, sum({size}) OVER (ORDER BY {key} ROWS UNBOUNDED PRECEDING) - ({size}) AS reseal_before
-            FROM (SELECT {key}, {} FROM {} WHERE {in_range} AND {} ORDER BY {key} LIMIT ?)
-         ) WHERE reseal_before < ? ORDER BY {key}",
+        "SELECT {names}, {cell_names} FROM (
+            SELECT {names}, {cell_names}, sum({size}) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) - ({size}) AS reseal_before
+            FROM (SELECT {names}, {} FROM {} WHERE {in_range} AND {} ORDER BY {order} LIMIT ?)
+         ) WHERE reseal_before < ? ORDER BY {order}",
         cells(shape), table_of(shape), stale(shape, active)
     );
     let page = binds.into_iter().fold(query(sql), bind).bind(i64::from(rows)).bind(bytes);
@@ -81,25 +103,29 @@ pub(super) async fn read_again(
     keys: &[String],
     active: &Header,
 ) -> Result<Vec<Row>, SourceError> {
-    let key = quoted(&shape.key);
-    let marks = vec!["?"; keys.len()].join(", ");
+    let places = vec![marks(shape); keys.len()];
+    let places = if shape.key.len() == 1 { places.join(", ") } else { format!("VALUES {}", places.join(", ")) };
     let sql = format!(
-        "SELECT {key}, {} FROM {} WHERE {key} IN ({marks}) AND {} ORDER BY {key}",
+        "SELECT {}, {} FROM {} WHERE {} IN ({places}) AND {} ORDER BY {}",
+        key_names(shape),
         cells(shape),
         table_of(shape),
-        stale(shape, active)
+        tuple(shape),
+        stale(shape, active),
+        order(shape, false)
     );
     let mut again = query(sql);
-    for k in keys {
-        again = bind(again, key_value(shape, k)?);
+    for key in keys {
+        again = key_values(shape, key)?.into_iter().fold(again, bind);
     }
     rows_of(shape, again.fetch_all(pool).await?)
 }
 
 fn rows_of(shape: &Shape, found: Vec<SqliteRow>) -> Result<Vec<Row>, SourceError> {
+    let arity = shape.key.len();
     let read = |row: &SqliteRow| {
-        let cells = (1..=shape.columns.len()).map(|i| row.try_get(i)).collect::<Result<_, _>>()?;
-        Ok(Row { key: key_text(shape, row, 0)?, cells })
+        let cells = (arity..arity + shape.columns.len()).map(|i| row.try_get(i)).collect::<Result<_, _>>()?;
+        Ok(Row { key: key_of(shape, row)?, cells })
     };
     found.iter().map(read).collect()
 }
@@ -108,40 +134,53 @@ fn rows_of(shape: &Shape, found: Vec<SqliteRow>) -> Result<Vec<Row>, SourceError
 /// each part is a transaction of its own.
 pub(super) async fn swap(pool: &SqlitePool, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError> {
     let mut swapped = Vec::with_capacity(swaps.len());
-    for some in swaps.chunks(30_000 / (1 + 2 * shape.columns.len())) {
+    for some in swaps.chunks(30_000 / (shape.key.len() + 2 * shape.columns.len())) {
         swapped.extend(swap_some(pool, shape, some).await?);
     }
     Ok(swapped)
 }
 
+/// SQLite has no digest, and no log either: what is not a native cell in bytes is compared whole.
+fn is_short(column: &CellColumn) -> bool {
+    column.compare() == Compare::Prefix
+}
+
 async fn swap_some(pool: &SqlitePool, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError> {
-    let key = quoted(&shape.key);
-    let (mut names, mut sets, mut same) = (vec!["reseal_k".to_owned()], Vec::new(), Vec::new());
-    for (i, column) in shape.columns.iter().enumerate() {
-        let c = quoted(column);
-        names.push(format!("reseal_old{i}, reseal_new{i}"));
-        sets.push(format!("{c} = coalesce(v.reseal_new{i}, t.{c})"));
-        same.push(format!(
-            "(v.reseal_old{i} IS NULL OR {} = v.reseal_old{i})",
-            first_bytes(&format!("t.{c}"), PREFIX_LEN)
-        ));
+    let (mut names, mut sets, mut same) = (Vec::new(), Vec::new(), Vec::new());
+    for (i, column) in shape.key.iter().enumerate() {
+        names.push(format!("reseal_k{i}"));
+        same.push(format!("t.{} = v.reseal_k{i}", quoted(&column.name)));
     }
-    let marks = format!("({})", vec!["?"; 1 + 2 * shape.columns.len()].join(", "));
+    for (i, column) in shape.columns.iter().enumerate() {
+        let c = quoted(&column.name);
+        let new = format!("v.reseal_new{i}");
+        let new = if column.is_text() { format!("CAST({new} AS TEXT)") } else { new };
+        let old =
+            if is_short(column) { first_bytes(&format!("t.{c}"), PREFIX_LEN) } else { format!("CAST(t.{c} AS BLOB)") };
+        names.push(format!("reseal_old{i}, reseal_new{i}"));
+        sets.push(format!("{c} = coalesce({new}, t.{c})"));
+        same.push(format!("(v.reseal_old{i} IS NULL OR {old} = v.reseal_old{i})"));
+    }
+    let values = format!("({})", vec!["?"; shape.key.len() + 2 * shape.columns.len()].join(", "));
     let sql = format!(
-        "WITH v({}) AS (VALUES {}) UPDATE {} AS t SET {} FROM v WHERE t.{key} = v.reseal_k AND {} RETURNING {key}",
+        "WITH v({}) AS (VALUES {}) UPDATE {} AS t SET {} FROM v WHERE {} RETURNING {}",
         names.join(", "),
-        vec![marks; swaps.len()].join(", "),
+        vec![values; swaps.len()].join(", "),
         table_of(shape),
         sets.join(", "),
-        same.join(" AND ")
+        same.join(" AND "),
+        key_names(shape)
     );
     let mut update = query(sql);
     for swap in swaps {
-        update = bind(update, key_value(shape, &swap.key)?);
-        for cell in &swap.cells {
-            let (old, new) = cell.as_ref().map_or((None, None), |(old, new)| (Some(old.clone()), Some(new.clone())));
-            update = update.bind(old).bind(new);
+        update = key_values(shape, &swap.key)?.into_iter().fold(update, bind);
+        for (cell, column) in swap.cells.iter().zip(&shape.columns) {
+            let old = cell.as_ref().map(|(old, _)| {
+                let length = if is_short(column) { old.len().min(PREFIX_LEN) } else { old.len() };
+                old[..length].to_vec()
+            });
+            update = update.bind(old).bind(cell.as_ref().map(|(_, new)| new.clone()));
         }
     }
-    update.fetch_all(pool).await?.iter().map(|row| key_text(shape, row, 0)).collect()
+    update.fetch_all(pool).await?.iter().map(|row| key_of(shape, row)).collect()
 }

@@ -12,13 +12,17 @@ fn name(table: &str, column: &str, kind: &str) -> String {
 
 pub(super) fn trigger_sql(shape: &Shape, fence: &Fence) -> Vec<String> {
     let c = quoted(&fence.column);
-    let denied = format!("{} IN ({})", first_bytes(&format!("NEW.{c}"), 5), literals(&fence.denied));
+    let named = among(&format!("NEW.{c}"), fence.text, fence.headers());
+    let refused = match fence.rule {
+        Rule::Deny(_) => named,
+        Rule::Allow(_) => format!("NEW.{c} IS NOT NULL AND NOT {named}"),
+    };
     KINDS
         .map(|kind| {
             let changed = if kind == "update" { format!(" AND NEW.{c} IS NOT OLD.{c}") } else { String::new() };
             format!(
-                "CREATE TRIGGER {} BEFORE {} ON {} FOR EACH ROW WHEN {denied}{changed} BEGIN SELECT RAISE(ABORT, '{}'); END",
-                quoted(&name(&shape.table, &fence.column, kind)), kind.to_uppercase(), quoted(&shape.table), refusal(fence)
+                "CREATE TRIGGER {} BEFORE {} ON {} FOR EACH ROW WHEN {refused}{changed} BEGIN SELECT RAISE(ABORT, '{}'); END",
+                quoted(&name(&shape.table, &fence.column, kind)), kind.to_uppercase(), quoted(&shape.table), fence.refusal()
             )
         })
         .to_vec()
@@ -64,6 +68,7 @@ pub(super) async fn state(
     };
     Ok(FenceState {
         complete: detail.is_empty(),
+        stands: standing.iter().any(|sql| !sql.is_empty()),
         detail: detail.to_owned(),
         fingerprint: fingerprint(standing.iter().map(String::as_str)),
     })

@@ -6,10 +6,11 @@ mod prover;
 mod shape;
 
 use super::*;
+use reseal_keyring::Format;
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Row as _, Sqlite as Db, SqlitePool,
     query::Query,
-    sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions},
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions, SqliteRow},
 };
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
@@ -54,33 +55,67 @@ fn table_of(shape: &Shape) -> String {
     format!("{}.{}", quoted(&shape.schema), quoted(&shape.table))
 }
 
-fn literals(headers: &[Header]) -> String {
-    headers.iter().map(|h| format!("x'{}'", hex::encode(h))).collect::<Vec<_>>().join(", ")
-}
-
 /// The first bytes of a cell. CAST, because a TEXT value with the same bytes would slip past;
 /// coalesce, because `substr` of an empty blob is NULL, which no comparison would find.
 fn first_bytes(expression: &str, bytes: usize) -> String {
     format!("coalesce(substr(CAST({expression} AS BLOB), 1, {bytes}), x'')")
 }
 
-/// A key as SQLite holds it.
+/// What headers are compared with: five bytes, or seven characters of base64.
+fn first(expression: &str, text: bool) -> String {
+    first_bytes(expression, if text { 7 } else { 5 })
+}
+
+fn list(text: bool, headers: &[Header]) -> String {
+    let starts: Vec<Vec<u8>> = if text {
+        base64_prefixes(headers).into_iter().map(String::into_bytes).collect()
+    } else {
+        headers.iter().map(|h| h.to_vec()).collect()
+    };
+    starts.iter().map(|s| format!("x'{}'", hex::encode(s))).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a cell is under one of these headers; false for NULL.
+fn among(expression: &str, text: bool, headers: &[Header]) -> String {
+    format!("({} IN ({}))", first(expression, text), list(text, headers))
+}
+
+fn key_names(shape: &Shape) -> String {
+    shape.key.iter().map(|k| quoted(&k.name)).collect::<Vec<_>>().join(", ")
+}
+
+/// A column, or several as a row value.
+fn tuple(shape: &Shape) -> String {
+    if shape.key.len() == 1 { key_names(shape) } else { format!("({})", key_names(shape)) }
+}
+
+fn marks(shape: &Shape) -> String {
+    if shape.key.len() == 1 { "?".to_owned() } else { format!("({})", vec!["?"; shape.key.len()].join(", ")) }
+}
+
+/// One column of a key as SQLite holds it.
 enum KeyValue {
     Integer(i64),
     Text(String),
     Bytes(Vec<u8>),
 }
 
-fn key_value(shape: &Shape, text: &str) -> Result<KeyValue, SourceError> {
-    let bad = || SourceError::refused("key_malformed", format!("`{text}` is no key of {}", table_of(shape)));
-    match shape.key_type {
-        KeyType::Integer => text.parse().map(KeyValue::Integer).map_err(|_| bad()),
-        KeyType::Uuid => Ok(KeyValue::Text(text.to_owned())),
-        KeyType::UuidBytes => hex::decode(text.replace('-', "")).map(KeyValue::Bytes).map_err(|_| bad()),
-    }
+fn key_values(shape: &Shape, key: &str) -> Result<Vec<KeyValue>, SourceError> {
+    let value = |(column, text): (&KeyColumn, String)| {
+        let bad = || shape.bad_key(key);
+        match column.ty {
+            KeyType::Integer => text.parse().map(KeyValue::Integer).map_err(|_| bad()),
+            KeyType::Uuid | KeyType::Text => Ok(KeyValue::Text(text)),
+            KeyType::UuidBytes => hex::decode(text.replace('-', "")).map(KeyValue::Bytes).map_err(|_| bad()),
+            KeyType::Bytes => hex::decode(text).map(KeyValue::Bytes).map_err(|_| bad()),
+        }
+    };
+    shape.key.iter().zip(shape.split_key(key)?).map(value).collect()
 }
 
-fn bind<'q>(query: Query<'q, Db, SqliteArguments>, key: KeyValue) -> Query<'q, Db, SqliteArguments> {
+type SqliteQuery<'q> = Query<'q, Db, SqliteArguments>;
+
+fn bind<'q>(query: SqliteQuery<'q>, key: KeyValue) -> SqliteQuery<'q> {
     match key {
         KeyValue::Integer(v) => query.bind(v),
         KeyValue::Text(v) => query.bind(v),
@@ -88,30 +123,34 @@ fn bind<'q>(query: Query<'q, Db, SqliteArguments>, key: KeyValue) -> Query<'q, D
     }
 }
 
-/// The canonical text of a key in a result.
-fn key_text(shape: &Shape, row: &sqlx::sqlite::SqliteRow, index: usize) -> Result<String, SourceError> {
-    Ok(match shape.key_type {
-        KeyType::Integer => row.try_get::<i64, _>(index)?.to_string(),
-        KeyType::Uuid => row.try_get(index)?,
-        KeyType::UuidBytes => {
-            let h = hex::encode(row.try_get::<Vec<u8>, _>(index)?);
-            if h.len() != 32 {
-                return Err(SourceError::refused(
-                    "key_malformed",
-                    format!("a key of {} is not sixteen bytes", table_of(shape)),
-                ));
+/// The canonical text of a key, whose columns come first in a result.
+fn key_of(shape: &Shape, row: &SqliteRow) -> Result<String, SourceError> {
+    let part = |(i, column): (usize, &KeyColumn)| {
+        Ok(match column.ty {
+            KeyType::Integer => row.try_get::<i64, _>(i)?.to_string(),
+            KeyType::Uuid | KeyType::Text => row.try_get(i)?,
+            KeyType::Bytes => hex::encode(row.try_get::<Vec<u8>, _>(i)?),
+            KeyType::UuidBytes => {
+                let h = hex::encode(row.try_get::<Vec<u8>, _>(i)?);
+                if h.len() != 32 {
+                    return Err(SourceError::refused(
+                        "key_malformed",
+                        format!("a key of {} is not sixteen bytes", table_of(shape)),
+                    ));
+                }
+                format!("{}-{}-{}-{}-{}", &h[..8], &h[8..12], &h[12..16], &h[16..20], &h[20..])
             }
-            format!("{}-{}-{}-{}-{}", &h[..8], &h[8..12], &h[12..16], &h[16..20], &h[20..])
-        }
-    })
+        })
+    };
+    Ok(shape.join_key(shape.key.iter().enumerate().map(part).collect::<Result<_, SourceError>>()?))
 }
 
 fn in_range(shape: &Shape, range: &Range) -> Result<(String, Vec<KeyValue>), SourceError> {
     let (mut terms, mut binds) = (vec!["true".to_owned()], Vec::new());
-    for (operator, bound) in [(">", &range.after), ("<=", &range.up_to)] {
-        if let Some(bound) = bound {
-            terms.push(format!("{} {operator} ?", quoted(&shape.key)));
-            binds.push(key_value(shape, bound)?);
+    for (operator, key) in [(">", &range.after), ("<=", &range.up_to)] {
+        if let Some(key) = key {
+            terms.push(format!("{} {operator} {}", tuple(shape), marks(shape)));
+            binds.extend(key_values(shape, key)?);
         }
     }
     Ok((terms.join(" AND "), binds))
@@ -124,15 +163,13 @@ impl Source for Sqlite {
         schema: Option<&str>,
         table: &str,
         key: &[String],
-        columns: &[String],
+        columns: &[CellColumn],
     ) -> Result<Shape, SourceError> {
         shape::find(&mut *self.pool.acquire().await?, schema, table, key, columns).await
     }
 
     async fn max_key(&self, shape: &Shape) -> Result<Option<String>, SourceError> {
-        let sql =
-            format!("SELECT {key} FROM {} ORDER BY {key} DESC LIMIT 1", table_of(shape), key = quoted(&shape.key));
-        query(sql).fetch_optional(&self.pool).await?.map(|row| key_text(shape, &row, 0)).transpose()
+        cells::max_key(&self.pool, shape).await
     }
 
     async fn bounds(&self, shape: &Shape, range: &Range, rows: i64, stretch: i64) -> Result<Vec<Bound>, SourceError> {
@@ -160,22 +197,25 @@ impl Source for Sqlite {
 
     async fn cell(&self, shape: &Shape, key: &str, column: &str) -> Result<Option<Option<Vec<u8>>>, SourceError> {
         let sql = format!(
-            "SELECT CAST({} AS BLOB) FROM {} WHERE {} = ?",
+            "SELECT CAST({} AS BLOB) FROM {} WHERE {} = {}",
             quoted(column),
             table_of(shape),
-            quoted(&shape.key)
+            tuple(shape),
+            marks(shape)
         );
-        let found = bind(query(sql), key_value(shape, key)?).fetch_optional(&self.pool).await?;
+        let found = key_values(shape, key)?.into_iter().fold(query(sql), bind).fetch_optional(&self.pool).await?;
         Ok(found.map(|row| row.try_get(0)).transpose()?)
     }
 
     async fn abandon(&self, shape: &Shape, key: &str, column: &str, old: &[u8]) -> Result<bool, SourceError> {
         let (table, c) = (table_of(shape), quoted(column));
-        let here = format!("WHERE {} = ? AND CAST({c} AS BLOB) = ?", quoted(&shape.key));
-        let run = |sql: String, key: KeyValue| bind(query(sql), key).bind(old.to_vec()).execute(&self.pool);
-        let done = match run(format!("UPDATE {table} SET {c} = NULL {here}"), key_value(shape, key)?).await {
+        let here = format!("WHERE CAST({c} AS BLOB) = ? AND {} = {}", tuple(shape), marks(shape));
+        let run = |sql: String, key: Vec<KeyValue>| {
+            key.into_iter().fold(query(sql).bind(old.to_vec()), bind).execute(&self.pool)
+        };
+        let done = match run(format!("UPDATE {table} SET {c} = NULL {here}"), key_values(shape, key)?).await {
             Err(e) if e.as_database_error().is_some_and(|e| e.code().as_deref() == Some("1299")) => {
-                run(format!("DELETE FROM {table} {here}"), key_value(shape, key)?).await?
+                run(format!("DELETE FROM {table} {here}"), key_values(shape, key)?).await?
             }
             done => done?,
         };
@@ -189,27 +229,39 @@ impl Source for Sqlite {
         largest: bool,
         rows: u32,
     ) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
-        let (key, c, order) = (quoted(&shape.key), quoted(column), if largest { "DESC" } else { "ASC" });
+        let (c, order) = (quoted(column), cells::order(shape, largest));
         let sql = format!(
-            "SELECT {key}, CAST({c} AS BLOB) FROM {} WHERE {c} IS NOT NULL ORDER BY {key} {order} LIMIT ?",
+            "SELECT {}, CAST({c} AS BLOB) FROM {} WHERE {c} IS NOT NULL ORDER BY {order} LIMIT ?",
+            key_names(shape),
             table_of(shape)
         );
         let found = query(sql).bind(i64::from(rows)).fetch_all(&self.pool).await?;
-        found.iter().map(|row| Ok((key_text(shape, row, 0)?, row.try_get(1)?))).collect()
+        found.iter().map(|row| Ok((key_of(shape, row)?, row.try_get(shape.key.len())?))).collect()
     }
 
-    async fn census(&self, shape: &Shape, column: &str) -> Result<Vec<KeyCount>, SourceError> {
-        let c = quoted(column);
-        let sql = format!(
-            "SELECT {}, count(*) FROM {} WHERE {c} IS NOT NULL GROUP BY 1",
-            first_bytes(&c, 5),
-            table_of(shape)
-        );
+    async fn census(&self, shape: &Shape, column: &str, known: &[Header]) -> Result<Vec<KeyCount>, SourceError> {
+        let (c, column) = (quoted(column), shape.column(column)?);
+        // Elsewhere than among cells that should name a key, the first bytes are a value's own.
+        let header = if column.layout.format == Format::Tink {
+            first(&c, column.is_text())
+        } else {
+            format!("CASE WHEN {} THEN {} END", among(&c, column.is_text(), known), first(&c, column.is_text()))
+        };
+        let sql = format!("SELECT {header}, count(*) FROM {} WHERE {c} IS NOT NULL GROUP BY 1", table_of(shape));
         let found = query(sql).fetch_all(&self.pool).await?;
-        found
-            .iter()
-            .map(|row| Ok(KeyCount { key_id: key_id_of(&row.try_get::<Vec<u8>, _>(0)?), cells: row.try_get(1)? }))
-            .collect()
+        let counts = found.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+        Ok(count::by_key(column, counts.collect::<Result<_, SourceError>>()?))
+    }
+
+    async fn longest(&self, shape: &Shape, column: &str) -> Result<usize, SourceError> {
+        let sql = format!("SELECT coalesce(max(length(CAST({} AS BLOB))), 0) FROM {}", quoted(column), table_of(shape));
+        let longest: i64 = query(sql).fetch_one(&self.pool).await?.try_get(0)?;
+        Ok(usize::try_from(longest).unwrap_or(0))
+    }
+
+    async fn key_contains(&self, shape: &Shape, key: &str, separator: &str) -> Result<bool, SourceError> {
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE instr({}, ?) > 0)", table_of(shape), quoted(key));
+        Ok(query(sql).bind(separator.to_owned()).fetch_one(&self.pool).await?.try_get(0)?)
     }
 
     async fn fence(&self, shape: &Shape, fence: &Fence) -> Result<(), SourceError> {
@@ -242,6 +294,10 @@ impl Source for Sqlite {
         let writable: i64 =
             sqlx::query_scalar("SELECT 1 - query_only FROM pragma_query_only").fetch_one(&self.pool).await?;
         Ok(if writable == 1 { Vec::new() } else { vec!["the source is open for reading only".to_owned()] })
+    }
+
+    async fn notes(&self, shape: &Shape) -> Result<Vec<String>, SourceError> {
+        shape::notes(&self.pool, shape).await
     }
 
     async fn prover(&self) -> Result<Box<dyn Prover>, SourceError> {

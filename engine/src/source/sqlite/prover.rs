@@ -36,9 +36,8 @@ fn holds(column: &str, headers: &[Header]) -> String {
 #[async_trait]
 impl Prover for Session {
     async fn count(&mut self, shape: &Shape, questions: &[Question]) -> Result<Vec<Answer>, SourceError> {
-        let header = |c: &str| first_bytes(c, 5);
-        let among = |first: &str, headers: &[Header]| format!("({first} IN ({}))", literals(headers));
-        let sql = format!("SELECT {} FROM {}", count::select_list(questions, header, among), table_of(shape));
+        let among = |q: &Question, headers: &[Header]| among(&quoted(&q.column), q.text, headers);
+        let sql = format!("SELECT {} FROM {}", count::select_list(questions, among), table_of(shape));
         count::answers(&query(sql).fetch_one(&mut self.connection).await?, questions)
     }
 
@@ -63,7 +62,7 @@ impl Prover for Session {
 
     async fn strays(
         &mut self,
-        registered: &[String],
+        registered: &[Place],
         ignored: &[String],
         headers: &[Header],
     ) -> Result<Vec<Stray>, SourceError> {
@@ -73,7 +72,8 @@ impl Prover for Session {
         let mut found = Vec::new();
         for row in sqlx::query(columns).fetch_all(&mut self.connection).await? {
             let (table, column): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-            if left_out("main", &table, &column, registered, ignored) {
+            let place = ("main".to_owned(), table.clone(), column.clone());
+            if left_out(&place, registered, ignored) {
                 continue;
             }
             let path = format!("main.{table}.{column}");

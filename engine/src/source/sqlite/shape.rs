@@ -1,6 +1,9 @@
 //! What SQLite's schema says of a table, and whether it can be rotated.
 
-use super::*;
+use super::{
+    super::shape::{check_key_names, refuse_generated, refuse_type},
+    *,
+};
 use sqlx::SqliteConnection;
 
 struct Column {
@@ -15,7 +18,7 @@ pub(super) async fn find(
     schema: Option<&str>,
     table: &str,
     key: &[String],
-    columns: &[String],
+    columns: &[CellColumn],
 ) -> Result<Shape, SourceError> {
     if schema.is_some_and(|s| s != "main") {
         return Err(SourceError::refused("table_missing", "a SQLite source has only the schema `main`"));
@@ -47,59 +50,71 @@ pub(super) async fn find(
             hidden: row.try_get(3)?,
         });
     }
-    for column in columns {
-        let Some(found) = live.iter().find(|c| c.name == *column) else {
-            return Err(SourceError::refused("column_missing", format!("`{table}` has no column `{column}`")));
-        };
-        if found.hidden != 0 {
-            return Err(SourceError::refused(
-                "column_generated",
-                format!("`{table}.{column}` is a generated column: register the column that it is made of"),
-            ));
-        }
-        let ty = found.ty.to_ascii_uppercase();
-        if !ty.contains("BLOB") && ty != "BYTEA" {
-            return Err(SourceError::refused(
-                "column_type",
-                format!("`{table}.{column}` is {}; only blob columns are supported yet", found.ty),
-            ));
-        }
+    let key = find_key(connection, table, key, &live).await?;
+    let any_text = columns.iter().any(CellColumn::is_text) || key.iter().any(|k| k.ty == KeyType::Text);
+    if any_text {
+        refuse_utf16(connection).await?;
     }
-    let key_column = check_key(table, key, &live)?;
-    let key_type = key_type(connection, table, key_column).await?;
-    Ok(Shape {
-        schema: "main".to_owned(),
-        table: table.to_owned(),
-        key: key.concat(),
-        key_type,
-        columns: columns.to_vec(),
-        fingerprint: fingerprint([table, &sql]),
-    })
+    for column in columns {
+        check_column(table, column, &live)?;
+    }
+    Ok(Shape::new("main", table, key, columns.to_vec(), &[table.to_owned(), sql]))
 }
 
-fn check_key<'a>(table: &str, key: &[String], live: &'a [Column]) -> Result<&'a Column, SourceError> {
+fn check_column(table: &str, wanted: &CellColumn, live: &[Column]) -> Result<(), SourceError> {
+    let name = &wanted.name;
+    let Some(found) = live.iter().find(|c| c.name == *name) else {
+        return Err(SourceError::refused("column_missing", format!("`{table}` has no column `{name}`")));
+    };
+    if found.hidden != 0 {
+        return Err(refuse_generated(table, name));
+    }
+    if found.position > 0 {
+        return Err(SourceError::refused(
+            "column_in_key",
+            format!("`{table}.{name}` is part of the primary key, which re-encrypting would change"),
+        ));
+    }
+    let fits = if wanted.is_text() { is_text(&found.ty) } else { is_bytes(&found.ty) };
+    if fits { Ok(()) } else { Err(refuse_type(table, wanted, &found.ty)) }
+}
+
+fn is_text(ty: &str) -> bool {
+    let ty = ty.to_ascii_uppercase();
+    ["CHAR", "CLOB", "TEXT"].iter().any(|word| ty.contains(word))
+}
+
+fn is_bytes(ty: &str) -> bool {
+    let ty = ty.to_ascii_uppercase();
+    ["BLOB", "BYTEA", "BINARY"].iter().any(|word| ty.contains(word))
+}
+
+/// There, bytes of a text are not its UTF-8, and no header would be found.
+async fn refuse_utf16(connection: &mut SqliteConnection) -> Result<(), SourceError> {
+    let encoding: String = sqlx::query_scalar("SELECT encoding FROM pragma_encoding").fetch_one(connection).await?;
+    if encoding == "UTF-8" {
+        return Ok(());
+    }
+    Err(SourceError::refused(
+        "source_encoding",
+        format!("the source's text is {encoding}; text keys and text columns are supported in UTF-8 databases only"),
+    ))
+}
+
+async fn find_key(
+    connection: &mut SqliteConnection,
+    table: &str,
+    key: &[String],
+    live: &[Column],
+) -> Result<Vec<KeyColumn>, SourceError> {
     let mut primary: Vec<_> = live.iter().filter(|c| c.position > 0).collect();
     primary.sort_by_key(|c| c.position);
-    let names: Vec<&str> = primary.iter().map(|c| c.name.as_str()).collect();
-    if names.is_empty() {
-        return Err(SourceError::refused(
-            "no_primary_key",
-            format!("`{table}` has no primary key, so its rows cannot be told apart: give it one"),
-        ));
+    check_key_names(table, &primary.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), key)?;
+    let mut found = Vec::new();
+    for column in primary {
+        found.push(KeyColumn { name: column.name.clone(), ty: key_type(connection, table, column).await? });
     }
-    if names != key.iter().map(String::as_str).collect::<Vec<_>>() {
-        return Err(SourceError::refused(
-            "primary_key_differs",
-            format!("the primary key of `{table}` is ({}), not ({})", names.join(", "), key.join(", ")),
-        ));
-    }
-    match primary.as_slice() {
-        [column] => Ok(column),
-        _ => Err(SourceError::refused(
-            "key_type",
-            format!("`{table}` has a composite primary key; only single integer and uuid keys are supported yet"),
-        )),
-    }
+    Ok(found)
 }
 
 /// SQLite does not enforce declared types, so a uuid key is told by what the rows really hold.
@@ -112,13 +127,17 @@ async fn key_type(connection: &mut SqliteConnection, table: &str, key: &Column) 
         SourceError::refused(
             "key_type",
             format!(
-                "the primary key `{table}.{}` is {}; only integer and uuid keys are supported yet",
+                "the primary key column `{table}.{}` is {}: integer, uuid, text and blob ones are supported",
                 key.name, key.ty
             ),
         )
     };
     if !declared.contains("UUID") {
-        return Err(refused());
+        return match (is_text(&declared), is_bytes(&declared)) {
+            (true, _) => Ok(KeyType::Text),
+            (_, true) => Ok(KeyType::Bytes),
+            _ => Err(refused()),
+        };
     }
     let sql = format!("SELECT typeof({0}), length({0}) FROM {1} LIMIT 1", quoted(&key.name), quoted(table));
     let Some(row) = query(sql).fetch_optional(connection).await? else { return Ok(KeyType::UuidBytes) };
@@ -129,8 +148,16 @@ async fn key_type(connection: &mut SqliteConnection, table: &str, key: &Column) 
     }
 }
 
+/// What runs at each row that is re-encrypted. Our own fences are not news.
+pub(super) async fn notes(pool: &SqlitePool, shape: &Shape) -> Result<Vec<String>, SourceError> {
+    let sql = "SELECT name FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ? \
+               AND substr(name, 1, 16) <> 'zz_reseal_fence_' AND upper(sql) LIKE '%UPDATE%' ORDER BY name";
+    let found: Vec<String> = sqlx::query_scalar(sql).bind(&shape.table).fetch_all(pool).await?;
+    Ok(found.iter().map(|name| format!("trigger {name} may fire at every row that is re-encrypted")).collect())
+}
+
 /// The fingerprint of the table as it is now.
 pub(super) async fn fingerprint_now(connection: &mut SqliteConnection, shape: &Shape) -> Result<String, SourceError> {
-    let key = std::slice::from_ref(&shape.key);
-    Ok(find(connection, None, &shape.table, key, &shape.columns).await?.fingerprint)
+    let key: Vec<String> = shape.key.iter().map(|k| k.name.clone()).collect();
+    Ok(find(connection, None, &shape.table, &key, &shape.columns).await?.fingerprint)
 }

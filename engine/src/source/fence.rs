@@ -1,0 +1,70 @@
+//! The rule that a source itself enforces on one column, whatever the database.
+
+use super::{Header, fingerprint, key_id_of};
+use reseal_keyring::{KeyId, cell};
+
+/// Which headers a new cell may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Any but these: the retired keys', tombstones' too.
+    Deny(Vec<Header>),
+    /// One of these, or the cell is NULL: of columns that held cells without a header.
+    Allow(Vec<Header>),
+}
+
+/// The rule that the source itself enforces on one column.
+#[derive(Clone, Debug)]
+pub struct Fence {
+    /// The keyset, for the message.
+    pub keyset: String,
+    /// The column.
+    pub column: String,
+    /// It holds base64.
+    pub text: bool,
+    /// What it refuses.
+    pub rule: Rule,
+}
+
+/// A fence as it stands in the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct FenceState {
+    /// It refuses what it should, and nobody switched it off.
+    pub complete: bool,
+    /// Something of it stands, be it another rotation's.
+    pub stands: bool,
+    /// What is missing.
+    pub detail: String,
+    /// SHA-256 over its definition, hexadecimal.
+    pub fingerprint: String,
+}
+
+impl Fence {
+    pub(super) fn headers(&self) -> &[Header] {
+        match &self.rule {
+            Rule::Deny(headers) | Rule::Allow(headers) => headers,
+        }
+    }
+
+    /// What an application is told whose write the fence refuses.
+    pub(super) fn refusal(&self) -> String {
+        let keyset = self.keyset.replace('\'', "");
+        match self.rule {
+            Rule::Deny(_) => format!(
+                "reseal: this cell is under a retired key of keyset {keyset}: reload the keyset and encrypt it again"
+            ),
+            Rule::Allow(_) => format!(
+                "reseal: this column takes only cells under the active key of keyset {keyset}: reload the keyset and encrypt the value"
+            ),
+        }
+    }
+}
+
+/// The 7-character strings with which base64 of cells with these headers can begin.
+pub(super) fn base64_prefixes(headers: &[Header]) -> Vec<String> {
+    headers.iter().filter_map(|h| key_id_of(h)).flat_map(|id| cell::base64_prefixes(KeyId(id))).collect()
+}
+
+/// The name of a column's fence: the same at every rotation, short enough for every database.
+pub(super) fn fence_name(schema: &str, table: &str, column: &str) -> String {
+    format!("zz_reseal_fence_{}", &fingerprint([schema, table, column])[..16])
+}
