@@ -11,7 +11,7 @@ pub(super) fn order(shape: &Shape, descending: bool) -> String {
 
 /// The largest primary key.
 pub(super) async fn max_key(pool: &SqlitePool, shape: &Shape) -> Result<Option<String>, SourceError> {
-    Ok(last(pool, shape, &Range::default()).await?)
+    last(pool, shape, &Range::default()).await
 }
 
 /// The largest key in a range.
