@@ -3,6 +3,7 @@
 mod adversity;
 mod mistakes;
 mod refusals;
+mod schemas;
 mod site;
 mod whole;
 
