@@ -1,5 +1,6 @@
 //! One rotation, on every database, step by step in one process.
 
+mod adoption;
 mod adversity;
 mod mistakes;
 mod refusals;
