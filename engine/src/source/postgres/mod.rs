@@ -187,7 +187,7 @@ impl Source for Postgres {
 
     async fn key_contains(&self, shape: &Shape, key: &str, separator: &str) -> Result<bool, SourceError> {
         let sql = format!(
-            "SELECT EXISTS (SELECT 1 FROM {} WHERE position($1 in {} COLLATE \"C\") > 0)",
+            "SELECT EXISTS (SELECT 1 FROM {} WHERE position($1 in ({} COLLATE \"C\")) > 0)",
             table_of(shape),
             quoted(key)
         );
