@@ -145,8 +145,7 @@ fn no_log_shows_a_keyset_that_goes_through_kms() {
     let args = ["keys", "export", "default", &out, "--format", "tink-json", "--under", &uri, "--log", "trace"];
     let Output { stderr, .. } = reseal.run(&args).ok();
     assert!(stderr.contains("TRACE"), "the log was asked for");
-    // In base64 the keyset's own bytes would be hard to find; its field's name is enough.
-    assert!(!stderr.contains("Plaintext"), "{stderr}");
+    assert!(!stderr.contains("Plaintext") && !stderr.contains(" aws_"), "{stderr}");
 }
 
 #[test]
@@ -225,4 +224,42 @@ fn recovered_keys_keep_their_algorithm_and_prefix() {
     reseal.run(&["keys", "recover"]).ok();
     assert_eq!(kinds(), before);
     in_the_clear(&reseal, "default");
+}
+
+#[test]
+fn the_three_lines_of_the_documentation_open_a_keyset_under_the_kek() {
+    let (reseal, _kms) = site();
+    reseal.run(&["keys", "create", "default"]).ok();
+    let out = path(&reseal, "keyset.json");
+    reseal.run(&["keys", "export", "default", &out, "--format", "tink-json", "--under", "kek"]).ok();
+    let guide = include_str!("../../../docs/cells-and-keys.md");
+    let example = guide.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!(example.lines().count(), 3);
+    let script = format!(
+        "import json, os\nfrom base64 import b64decode, b64encode\n\
+         from tink import aead, json_proto_keyset_format, secret_key_access\n\
+         aead.register()\nos.chdir({:?})\n{example}\
+         print(keyset.primitive(aead.Aead).encrypt(b\"a value\", {:?}.encode()).hex())\n",
+        reseal.dir().display().to_string(),
+        str::from_utf8(ROW).unwrap(),
+    );
+    std::fs::write(path(&reseal, "example.py"), script).unwrap();
+    let cell = run_python(&path(&reseal, "example.py"), &[]).ok().stdout;
+    let plaintext = in_the_clear(&reseal, "default").decrypt(&hex::decode(cell.trim()).unwrap(), ROW).unwrap();
+    assert_eq!(*plaintext, b"a value");
+}
+
+#[test]
+fn a_kms_that_cannot_be_reached_and_a_keyset_too_long_for_it_are_named() {
+    let (reseal, kms) = site();
+    let uri = format!("aws-kms://{}", kms.key);
+    let export = ["keys", "export", "default", "-", "--format", "tink-json", "--under", &uri];
+    for _ in 0..40 {
+        reseal.run(&["keys", "create", "default"]).ok();
+    }
+    failed(&reseal.run(&export), 1, &["AWS KMS encrypts at most 4096", "--under kek"]);
+    drop(kms);
+    reseal.run(&["keys", "create", "other"]).ok();
+    let export = ["keys", "export", "other", "-", "--format", "tink-json", "--under", &uri];
+    failed(&reseal.run(&export), 1, &["cannot be asked", "credentials, region and network", "onnection refused"]);
 }
