@@ -87,7 +87,7 @@ impl App {
 
 #[tokio::main]
 async fn main() -> Result<(), StorageError> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(tracing::Level::WARN).init();
     let args = Args::parse();
     let mut options = ConnectOptions::new(&args.app);
     options.sqlx_logging(false).max_connections(u32::try_from(args.readers).unwrap_or(8) + 2);

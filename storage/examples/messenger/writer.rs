@@ -43,9 +43,7 @@ pub(crate) async fn run(app: Arc<App>, stale: bool) {
         }
         tokio::time::sleep(PAUSE).await;
     }
-    if !stale {
-        compare(&app, &mine).await;
-    }
+    compare(&app, &mine).await;
 }
 
 fn message(app: &App, n: u32) -> Message {
@@ -125,7 +123,7 @@ async fn draft(app: &App, mine: &mut Mine, n: u32) -> Result<(), StorageError> {
 /// Gives a draft another number: its value is bound to it.
 async fn renumber(app: &App, mine: &mut Mine, n: u32) -> Result<(), StorageError> {
     let old = i32::try_from((n - 1) % 64).unwrap_or(0);
-    let new = old + 1_000 + i32::try_from(n).unwrap_or(0);
+    let new = 1_000 + i32::try_from(n).unwrap_or(0);
     let [was, is] = [old, new].map(|number| format!("{}:{number}", app.name));
     let Some(sha) = mine.get(&("drafts", was.clone())).cloned() else { return Ok(()) };
     let moved = app.storage.transaction(&app.db, async |txn| {

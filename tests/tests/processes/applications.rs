@@ -114,7 +114,7 @@ fn applications_read_and_write_through_a_rotation_and_a_straggler_is_named_refus
     let verified = verified.wait(Duration::from_secs(60)).ok();
     let verified: Value = serde_json::from_str(verified.stdout.trim()).unwrap();
     assert_eq!(verified["failed_reads"], 0, "{verified}");
-    assert!(verified["rows"].as_i64().unwrap() > 1_000, "{verified}");
+    assert!(verified["rows"].as_i64().unwrap() > 300, "{verified}");
     assert_eq!((&verified["rows"], &verified["nulls"]), (&verified["shadows"], &0.into()), "{verified}");
     assert_eq!(verified["reads"], verified["rows"], "{verified}");
     let header = format!("01{:08x}", new.parse::<u32>().unwrap());
