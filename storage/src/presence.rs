@@ -39,7 +39,7 @@ pub(crate) fn fits(name: &str) -> bool {
     !name.is_empty() && name.chars().count() <= NAME_LEN_MAX
 }
 
-/// Goes on until the last handle is dropped.
+/// Goes on until it is closed, or the last handle is dropped.
 pub(crate) async fn run(storage: Weak<Inner>) {
     let (mut beaten, mut forgot) = (None::<Instant>, None::<Instant>);
     loop {
@@ -48,7 +48,7 @@ pub(crate) async fn run(storage: Weak<Inner>) {
         let pause = (inner.refresh_every / 4).min(inner.beat_every).max(Duration::from_millis(10));
         drop(inner);
         let told = tokio::time::timeout(pause, changed.notified()).await.is_ok();
-        let Some(inner) = storage.upgrade() else { return };
+        let Some(inner) = storage.upgrade().filter(|inner| !inner.closing.load(Relaxed)) else { return };
         inner.keysets.refresh_what_ages().await;
         if told || beaten.is_none_or(|at| at.elapsed() >= inner.beat_every) {
             beaten = Some(Instant::now());

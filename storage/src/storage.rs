@@ -1,7 +1,10 @@
 //! The handle that an application holds
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -16,6 +19,9 @@ use crate::{
     presence::{self, Presence},
     tables::{Messages, SyncQueue, UserProfiles},
 };
+
+/// An application that stops is not kept by a ledger that is down.
+const CLOSING_MAX: Duration = Duration::from_secs(10);
 
 /// Encrypted storage: keysets of one ledger, in memory and kept fresh
 ///
@@ -33,6 +39,7 @@ pub(crate) struct Inner {
     pub(crate) presence: Presence,
     pub(crate) refresh_every: Duration,
     pub(crate) beat_every: Duration,
+    pub(crate) closing: AtomicBool,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -78,6 +85,7 @@ impl Storage {
             presence: Presence::default(),
             refresh_every: options.refresh_every,
             beat_every: options.beat_every,
+            closing: AtomicBool::new(false),
             task: Mutex::default(),
         });
         let task = tokio::spawn(presence::run(Arc::downgrade(&inner)));
@@ -108,14 +116,21 @@ impl Storage {
 
     /// An orderly stop: the last encryptions are counted, and the instance is no longer listed
     ///
-    /// Clones still read and write afterwards, with keysets that are only refreshed as they write.
+    /// Takes ten seconds at most. Clones still read and write afterwards, with keysets that are only refreshed as they write.
     /// Without this call, as after a crash, the instance stays listed for half a minute.
     pub async fn close(&self) {
         let task = self.inner.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = task {
-            task.abort();
-            let _ = task.await; // a beat under way would list it again
-            self.inner.presence.leave(&self.inner.name, &self.inner.keysets).await;
+            // Not aborted: a beat under way has taken the counts, and would list the instance again.
+            self.inner.closing.store(true, Relaxed);
+            self.inner.keysets.changed.notify_one();
+            let left = async {
+                let _ = task.await;
+                self.inner.presence.leave(&self.inner.name, &self.inner.keysets).await;
+            };
+            if tokio::time::timeout(CLOSING_MAX, left).await.is_err() {
+                tracing::warn!("the ledger does not answer: the last encryptions stay uncounted");
+            }
         }
     }
 

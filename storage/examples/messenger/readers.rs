@@ -18,15 +18,15 @@ const PAGE: u64 = 50;
 pub(crate) async fn run(app: Arc<App>, reader: usize, first_key: KeyId) {
     let mut after = i64::try_from(reader).unwrap_or(0) * 100;
     while app.goes_on() {
-        let before = app.tally.reads.load(Relaxed);
+        let mut read = 0;
         match page(&app, after).await {
-            Ok(last) => after = last.unwrap_or(0),
+            Ok((last, n)) => (after, read) = (last.unwrap_or(0), n),
             Err(error) => app.failed(&app.tally.failed_reads, "a page could not be read", &error),
         }
-        if let Err(error) = one_by_one(&app).await {
-            app.failed(&app.tally.failed_reads, "a read failed", &error);
+        match one_by_one(&app).await {
+            Ok(n) => read += n,
+            Err(error) => app.failed(&app.tally.failed_reads, "a read failed", &error),
         }
-        let read = app.tally.reads.load(Relaxed) - before;
         match app.storage.load_keyset("default").await {
             Ok(key) if key == first_key => drop(app.tally.reads_before_promotion.fetch_add(read, Relaxed)),
             Ok(_) => {}
@@ -41,8 +41,8 @@ pub(crate) async fn snapshot(app: &App) -> Result<DatabaseTransaction, StorageEr
     Ok(app.db.begin_with_config(level, None).await?)
 }
 
-/// The next messages after an id; says the last one's.
-pub(crate) async fn page(app: &App, after: i64) -> Result<Option<i64>, StorageError> {
+/// The next messages after an id; says the last one's, and how many they were.
+pub(crate) async fn page(app: &App, after: i64) -> Result<(Option<i64>, u64), StorageError> {
     let txn = snapshot(app).await?;
     let messages = app.storage.messages::<Messages>().after(&txn, after, PAGE).await?;
     let sql = "SELECT m.id, m.encrypted_content AS cell, s.sha256 FROM messages m \
@@ -70,11 +70,12 @@ pub(crate) async fn page(app: &App, after: i64) -> Result<Option<i64>, StorageEr
     for (key, n) in keys {
         *all.entry(key).or_default() += n;
     }
-    Ok(messages.last().map(|(id, _)| *id))
+    Ok((messages.last().map(|(id, _)| *id), messages.len() as u64))
 }
 
 /// A few profiles and drafts, as pages of a site would load them.
-async fn one_by_one(app: &App) -> Result<(), StorageError> {
+async fn one_by_one(app: &App) -> Result<u64, StorageError> {
+    let mut read = 0;
     let txn = snapshot(app).await?;
     let sql = "SELECT tbl, id, sha256 FROM shadow WHERE tbl <> 'messages' ORDER BY sha256 LIMIT 4";
     for row in txn.query_all_raw(Statement::from_string(txn.get_database_backend(), sql)).await? {
@@ -82,11 +83,13 @@ async fn one_by_one(app: &App) -> Result<(), StorageError> {
             (row.try_get("", "tbl")?, row.try_get("", "id")?, row.try_get("", "sha256")?);
         let found = load(app, &txn, &tbl, &id).await?;
         app.tally.reads.fetch_add(1, Relaxed);
+        read += 1;
         if found.as_ref() != Some(&sha) {
             app.failed(&app.tally.failed_reads, "not what was written", &id);
         }
     }
-    Ok(txn.rollback().await?)
+    txn.rollback().await?;
+    Ok(read)
 }
 
 /// The hash of what a row holds.

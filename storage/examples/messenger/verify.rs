@@ -14,7 +14,7 @@ const COUNTS: &str = "SELECT \
 
 pub(crate) async fn everything(app: &App) -> Result<Value, StorageError> {
     let mut after = 0;
-    while let Some(last) = readers::page(app, after).await? {
+    while let (Some(last), _) = readers::page(app, after).await? {
         after = last;
     }
     let txn = readers::snapshot(app).await?;
