@@ -1,7 +1,13 @@
 //! Columns that are still being adopted, and columns of text.
 
 use crate::{on_every_database, open, promote, site::Site, stale};
-use reseal_storage::{Encoding, Field, Format, Layout, Text};
+use reseal_entities::{
+    app::messages,
+    ledger::keys::{self, NewKey},
+    state::KeyState,
+};
+use reseal_keyring::{Algorithm, Dek, KeyInfo, Keyset, Prefix};
+use reseal_storage::{Encoding, Field, Format, KeyId, Layout, Text};
 use sea_orm::{ActiveValue::NotSet, DbBackend};
 
 mod notes {
@@ -72,7 +78,40 @@ async fn a_plaintext_that_only_looks_like_a_cell_is_looked_up_once(backend: DbBa
     assert_eq!(storage.load(db, BASE64, 1).await.unwrap_err().code(), "cell_not_base64");
 }
 
+const RAW: Field<messages::Entity, Text> = Field::new(messages::Column::EncryptedContent)
+    .layout(Layout { format: Format::RawAesGcm, encoding: Encoding::Bytes });
+
+async fn a_cell_without_a_key_id_is_read_under_the_raw_key_and_replaced_by_a_native_one(backend: DbBackend) {
+    let site = Site::new(backend).await;
+    let (storage, db) = (open(&site, stale()).await, &site.app);
+    let (key_id, secret) = (KeyId(77), [7; 32]);
+    let dek = || Dek::from_slice(&secret).unwrap();
+    let kek = reseal_keyring::kek::open(site.engine.config.kek.uri.expose()).unwrap();
+    let raw = NewKey {
+        key_id: 77,
+        state: KeyState::Deactivated,
+        algorithm: "AES256_GCM".into(),
+        prefix: "raw".into(),
+        kek_id: kek.id().into(),
+        wrapped_dek: kek.wrap("default", key_id, &dek()).unwrap(),
+    };
+    keys::insert(site.engine.ledger.db(), "tester", "default", raw).await.unwrap();
+    let (algorithm, prefix) = (Algorithm::Aes256Gcm, Prefix::Raw);
+    let info = KeyInfo { key_id, version: 1, state: reseal_keyring::KeyState::Active, algorithm, prefix };
+    let others = Keyset::new("theirs", vec![(info, Some(dek()))]).unwrap();
+
+    let id = storage.messages::<Text>().send(db, "native").await.unwrap();
+    assert_eq!(storage.load(db, RAW, id).await.unwrap().unwrap().as_str(), "native");
+    let cell = others.encrypt(b"theirs", format!("messages.encrypted_content:{id}").as_bytes());
+    site.set_message(id, Some(cell)).await.unwrap();
+    assert_eq!(storage.load(db, RAW, id).await.unwrap().unwrap().as_str(), "theirs");
+    assert!(storage.messages::<Text>().read(db, id).await.is_err(), "the native layout takes native cells only");
+    assert!(storage.update(db, RAW, id, "ours").await.unwrap());
+    assert_eq!(storage.messages::<Text>().read(db, id).await.unwrap().unwrap().as_str(), "ours");
+}
+
 on_every_database!(
+    a_cell_without_a_key_id_is_read_under_the_raw_key_and_replaced_by_a_native_one,
     a_plaintext_column_is_read_as_it_is_and_written_as_cells,
     a_cell_of_a_key_just_promoted_is_never_taken_for_a_plaintext,
     a_plaintext_that_only_looks_like_a_cell_is_looked_up_once,

@@ -38,4 +38,12 @@ async fn the_messenger_finds_everything_as_it_was_written(backend: DbBackend) {
     assert_eq!((&verified["failed_reads"], &verified["rows"]), (&0.into(), &verified["shadows"]), "{verified}");
 }
 
+#[test]
+fn the_guide_begins_with_the_example() {
+    let example = include_str!("../../../storage/examples/ten_lines.rs");
+    let code = example.split_once("\n\n").expect("a title").1;
+    let guide = include_str!("../../../docs/storage.md");
+    assert!(guide.lines().nth(2) == Some("```rust") && guide.contains(&format!("```rust\n{code}```")));
+}
+
 on_every_database!(ten_lines_store_a_message_and_read_it, the_messenger_finds_everything_as_it_was_written);
