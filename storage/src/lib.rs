@@ -9,6 +9,7 @@
 //! [`Storage::sync_queue`] are ready-made. Every function runs on a connection or in the caller's
 //! transaction. `docs/storage.md` says what is guaranteed, and at what price.
 
+mod cells;
 mod counters;
 mod error;
 mod field;

@@ -1,5 +1,7 @@
 //! What people are told of a rotation.
 
+pub use super::writers::WriterStatus;
+
 use super::{LedgerError, keys as ledger_keys, plan, presence, prove, writers};
 use crate::{
     batches, catalog, progress, quarantine, rotations,
@@ -36,17 +38,6 @@ pub struct KeyStatus {
     pub version: i32,
     /// Its state.
     pub state: KeyState,
-}
-
-/// An application that writes encrypted values.
-#[derive(Clone, Debug, Serialize)]
-pub struct WriterStatus {
-    /// What the instance calls itself.
-    pub name: String,
-    /// The key that it encrypts with.
-    pub key_id: i64,
-    /// When it last said so: Unix milliseconds, database time.
-    pub seen_at: i64,
 }
 
 /// One condition of the gate before clearing.
@@ -136,13 +127,7 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
     let tell = |k: &crate::keys::Model| KeyStatus { key_id: k.key_id, version: k.version, state: k.state };
     let quarantined = tables.iter().map(|t| t.quarantined).sum();
     let workers = presence::alive(db).await?.len();
-    let writers: Vec<_> = writers::alive(db, &r.keyset)
-        .await?
-        .into_iter()
-        .map(|w| WriterStatus { name: w.name, key_id: w.key_id, seen_at: w.seen_at })
-        .collect();
-    let promoted = r.to_key_id.filter(|_| r.promoted_at.is_some() && r.completed_at.is_none());
-    let straggles = |w: &&WriterStatus| promoted.is_some_and(|key| w.key_id != key);
+    let (writers, stragglers) = writers::of_rotation(db, &r).await?;
     let failed = batches.get("failed").copied().unwrap_or(0);
     let open: i64 = BatchState::OPEN.iter().filter_map(|s| batches.get(&s.to_string())).sum();
     let waits_for_a_person = r.step_code.is_some() && r.step_failures > 0;
@@ -166,8 +151,8 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
         old_keys: old.iter().map(tell).collect(),
         gate: gate(db, &r, open, quarantined).await?,
         workers,
-        stragglers: writers.iter().filter(straggles).cloned().collect(),
         writers,
+        stragglers,
         requested_at: r.requested_at,
         completed_at: r.completed_at,
         waiting_left_ms: (r.state == RotationState::Waiting).then(|| (r.clear_after_ms - r.waited_ms).max(0)),

@@ -1,17 +1,29 @@
 //! Signs of life of applications, and the key that each writes with.
 
 use super::{
-    LedgerError, read,
+    LedgerError,
     time::{now, now_plus},
 };
-use crate::writers;
+use crate::{rotations, writers};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
     sea_query::{Expr, ExprTrait, OnConflict, Query},
 };
+use serde::Serialize;
 
 /// A writer that was not seen for so long is taken for gone.
 pub const ALIVE_MS: i64 = 30_000;
+
+/// An application that writes encrypted values.
+#[derive(Clone, Debug, Serialize)]
+pub struct WriterStatus {
+    /// What the instance calls itself.
+    pub name: String,
+    /// The key that it encrypts with.
+    pub key_id: i64,
+    /// When it last said so: Unix milliseconds, database time.
+    pub seen_at: i64,
+}
 
 /// Writes a sign of life: this instance encrypts with this key of this keyset.
 pub async fn beat(db: &impl ConnectionTrait, name: &str, keyset: &str, key_id: i64) -> Result<(), LedgerError> {
@@ -46,8 +58,22 @@ pub async fn forget_the_long_gone(db: &impl ConnectionTrait) -> Result<(), Ledge
     Ok(())
 }
 
+/// The writers of a rotation's keyset, and those that straggle: another key than theirs was promoted.
+pub(super) async fn of_rotation(
+    db: &impl ConnectionTrait,
+    rotation: &rotations::Model,
+) -> Result<(Vec<WriterStatus>, Vec<WriterStatus>), LedgerError> {
+    let alive = alive(db, &rotation.keyset).await?.into_iter();
+    let alive = alive.map(|w| WriterStatus { name: w.name, key_id: w.key_id, seen_at: w.seen_at });
+    let writers: Vec<_> = alive.collect();
+    let goes_on = rotation.promoted_at.is_some() && rotation.completed_at.is_none();
+    let promoted = rotation.to_key_id.filter(|_| goes_on);
+    let straggles = |w: &&WriterStatus| promoted.is_some_and(|key| w.key_id != key);
+    Ok((writers.clone(), writers.iter().filter(straggles).cloned().collect()))
+}
+
 /// `2 applications still write with key 123: app-1, app-2`; one such clause a key.
-pub(super) fn told(stragglers: &[read::WriterStatus]) -> Option<String> {
+pub(super) fn told(stragglers: &[WriterStatus]) -> Option<String> {
     const NAMED_MAX: usize = 5;
     let mut keys: Vec<i64> = stragglers.iter().map(|w| w.key_id).collect();
     keys.sort_unstable();

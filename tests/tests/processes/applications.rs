@@ -86,6 +86,9 @@ fn applications_read_and_write_through_a_rotation_and_a_straggler_is_named_refus
     let told = format!("1 application still writes with key {old}: stale");
     assert!(named["detail"].as_str().unwrap().contains(&told), "{}", named["detail"]);
     assert!(named["summary"].as_str().unwrap().contains(&told), "{}", named["summary"]);
+    let shown = world.run(&["status", "1"]).ok().stdout;
+    assert!(shown.lines().any(|l| l.contains("stale") && l.contains("straggler")), "{shown}");
+    assert!(shown.lines().any(|l| l.contains("app-1") && !l.contains("straggler")), "{shown}");
     let fences = world.run(&["fence", "list", "--json"]).ok().stdout;
     assert!(!fences.contains("\"complete\": true") && !fences.contains("\"complete\":true"), "{fences}");
 

@@ -3,7 +3,7 @@
 use crate::{on_every_database, open, site::Site, stale};
 use reseal_storage::Text;
 use sea_orm::{DbBackend, TransactionTrait};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 const ENTRIES: usize = 120;
 
@@ -65,7 +65,8 @@ async fn the_oldest_comes_first_and_goes_with_the_callers_transaction(backend: D
     if backend == DbBackend::Postgres {
         // Nobody waits for who took the first; SQLite has one writer at a time.
         let second = db.begin().await.unwrap();
-        assert_eq!(queue.take(&second).await.unwrap().unwrap().id, two);
+        let taken = tokio::time::timeout(Duration::from_secs(10), queue.take(&second)).await;
+        assert_eq!(taken.expect("it waits for the first").unwrap().unwrap().id, two);
         assert!(queue.take(&second).await.unwrap().is_none());
         second.rollback().await.unwrap();
     }
