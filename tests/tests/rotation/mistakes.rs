@@ -5,12 +5,13 @@ use crate::{
     site::{Site, column},
 };
 use reseal_config::SecretUrl;
-use reseal_engine::{Engine, check, keys::Keyring, operate};
+use reseal_engine::{Engine, EngineError, check, keys::Keyring, operate};
 use reseal_entities::{
     job::{Job, JobKind},
     ledger::{catalog, keys as ledger_keys, quarantine, retry},
     state::{KeyState, RotationState},
 };
+use reseal_keyring::{Keyset, KeysetFormat, tink};
 use sea_orm::DbBackend;
 
 on_every_database! {

@@ -22,7 +22,7 @@ pub(crate) struct Protection {
     #[arg(long, value_name = "KEY", value_parser = uri::under)]
     under: Option<Under>,
     /// The associated data that Tink was given with the KMS key; none by default, as in Tink
-    #[arg(long, value_name = "TEXT", requires = "under")]
+    #[arg(long, value_name = "TEXT")]
     associated_data: Option<String>,
 }
 
