@@ -177,14 +177,15 @@ fn a_raw_key_is_active_until_a_native_one_is_promoted_and_no_key_is_ever_rotated
     let (reseal, _kms) = site();
     let file = path(&reseal, "key.hex");
     std::fs::write(&file, "000102030405060708090a0b0c0d0e0f\n").unwrap();
-    let imported = reseal.json(&["keys", "import", "legacy", &file, "--format", "raw-aes-gcm", "--insecure-cleartext"]);
+    let imported =
+        reseal.json(&["keys", "import", "default", &file, "--format", "raw-aes-gcm", "--insecure-cleartext"]);
     let raw = imported["keys"][0].clone();
     assert_eq!(
         (&raw["state"], &raw["algorithm"], &raw["prefix"]),
         (&"active".into(), &"AES128_GCM".into(), &"raw".into())
     );
-    failed(&reseal.run(&["rotate", "legacy", "--to", &raw["key_id"].to_string()]), 1, &["only a pre_active key"]);
-    reseal.run(&["keys", "create", "legacy"]).ok();
+    failed(&reseal.run(&["rotate", "default", "--to", &raw["key_id"].to_string()]), 1, &["only a pre_active key"]);
+    reseal.run(&["keys", "create", "default"]).ok();
     let list = reseal.run(&["keys", "list"]).ok().stdout;
     assert!(list.contains("AES128_GCM raw") && list.contains("AES256_GCM "), "{list}");
     let keys = reseal.json(&["keys", "list"])["keys"].clone();
