@@ -3,7 +3,9 @@
 
 mod audit;
 mod kills;
+mod own_tables;
 mod poison;
+mod published;
 mod restore;
 mod workers;
 mod world;
