@@ -18,7 +18,7 @@ from psycopg import sql
 
 import tables
 
-CREATE = """
+CREATE = '''
 create schema "Sales ""EU""";
 create table "Sales ""EU"""."Customer ""Files"" 1" (
   "Tenant Id" uuid, "Ref ""x""" text collate "en-x-icu",
@@ -30,7 +30,7 @@ create table "Sales ""EU""".events (id bigint, region text, detail bytea, primar
 create table "Sales ""EU"""."events EU" partition of "Sales ""EU""".events for values in ('EU');
 create table "Sales ""EU""".events_us partition of "Sales ""EU""".events for values in ('US');
 create table "Sales ""EU""".events_rest partition of "Sales ""EU""".events default;
-"""
+'''
 
 SCHEMA = 'Sales "EU"'
 FILES = (SCHEMA, 'Customer "Files" 1')
@@ -78,7 +78,7 @@ def keys(rng):
     while len(blobs) < 200:
         blobs.add(rng.randbytes(rng.randint(1, 40)))
     yield from ((BLOBS, (blob,)) for blob in sorted(blobs))
-    regions = ["EU", "US", "", "Nord, \"Süd\"", "eu"]
+    regions = ["EU", "US", "", 'Nord, "Süd"', "eu"]
     yield from ((EVENTS, (number, region)) for number in range(-30, 30) for region in regions)
 
 

@@ -7,6 +7,7 @@ mod own_tables;
 mod poison;
 mod published;
 mod restore;
+mod tink_adopted;
 mod workers;
 mod world;
 mod writers;

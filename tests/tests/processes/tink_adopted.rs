@@ -38,7 +38,7 @@ CREATE PUBLICATION "to Warehouse" FOR TABLE "Sales ""EU"""."Customer ""Files"" 1
 "#;
 
 /// Batches end and chunks are cut at every kind of key.
-const SMALL: &str = "batch_rows = 10\nchunk_rows = 3";
+const SMALL: &str = "batch_rows = 20\nchunk_rows = 10";
 
 fn read(world: &World, [alpha, beta]: &[String; 2]) -> Value {
     world.python("awkward.py", &["read", &world.app_url(), &world.path("truth.json"), alpha, beta])
@@ -78,16 +78,17 @@ fn keysets_of_pythons_tink_with_awkward_names_and_keys_are_adopted_rotated_and_r
     assert_eq!(noted, [format!("{file}.Secret Body"), format!("{file}.Token")]);
 
     let _workers = [world.worker(), world.worker()];
+    let mut held = made.clone();
     for (name, id) in keysets.iter().zip(1..) {
         let refused = world.run(&["rotate", name]);
         assert!(refused.code == 1 && refused.stderr.contains("keys create"), "{}", refused.stderr);
         let waited = world.rotate_published(name);
         assert_eq!(waited.code, 0, "{}{}", waited.stdout, waited.stderr);
-        let rotation = world.rotation(id);
+        let rotation = world.rotation(id as i64);
         assert_eq!((&rotation["state"], &rotation["quarantined"]), (&"completed".into(), &0.into()), "{rotation}");
         // What was deployed before the promotion reads everything after it.
-        let held = |n: &str| if ids(&before, n) == [world.only_active(n)] { n.to_owned() } else { format!("{n}-published") };
-        read(&world, &keysets.map(|n| world.path(&format!("{}.json", held(n)))));
+        held[id - 1] = world.path(&format!("{name}-published.json"));
+        read(&world, &held);
     }
 
     let exported = keysets.map(|name| world.export_of(name, &format!("{name}-now.json")));
