@@ -37,7 +37,7 @@ pub(crate) fn start(global: &Global, is_a_worker: bool) -> Result<(), Failure> {
 }
 
 /// Whatever is asked for: below INFO the database crates print statements with their values, and AWS's
-/// whole requests, with the keyset in them.
+/// print requests, where only their wrapping hides the keyset.
 fn shows_no_values(of: &Metadata<'_>) -> bool {
     let prints_values = ["sea_orm", "sqlx", "aws_"].iter().any(|name| of.target().starts_with(name));
     !prints_values || *of.level() <= Level::INFO

@@ -126,8 +126,8 @@ fn a_table_that_cannot_be_right_is_refused_by_path() {
         ("source = \"app\"", "source = \"ap\"", "table[0].source"),
         ("keyset = \"other\"", "associated_data = \"b:{i}\"", "table[0].columns[1].associated_data"),
         ("keyset = \"other\"", "associated_data = \"b:{id\"", "table[0].columns[1].associated_data"),
-        ("keyset = \"other\"", "format = \"plaintext\"", "table[0].columns[1].format"),
-        ("keyset = \"other\"", "encoding = \"base64\"", "table[0].columns[1].encoding"),
+        ("keyset = \"other\"", "format = \"raw\"", "table[0].columns[1].format"),
+        ("keyset = \"other\"", "encoding = \"hex\"", "table[0].columns[1].encoding"),
         ("sqlite:app", "mysql://app", "source[0].url"),
     ] {
         assert!(TABLE.contains(from));

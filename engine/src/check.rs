@@ -100,7 +100,7 @@ async fn registered_and_declared(engine: &Engine) -> Result<Vec<catalog_row::Mod
             adopted_at: None,
             forgotten_at: None,
         };
-        if columns.iter().all(|c| c.path() != column.path()) {
+        if !columns.iter().any(|c| c.is_at(&column)) {
             columns.push(column);
         }
     }

@@ -194,10 +194,5 @@ pub async fn remove_fence(engine: &Engine, actor: &str, path: &str) -> Result<()
 
 /// A registered column by `source:schema.table.column` or `table.column`.
 async fn find(engine: &Engine, path: &str) -> Result<catalog_row::Model, EngineError> {
-    let registered = catalog::registered(engine.ledger.db()).await?;
-    let found =
-        registered.into_iter().find(|c| c.path() == path || format!("{}.{}", c.table_name, c.column_name) == path);
-    found.ok_or_else(|| {
-        EngineError::refused("unknown_column", format!("`{path}` is not registered: see `reseal fence list`"))
-    })
+    Ok(catalog::named(engine.ledger.db(), path).await?)
 }

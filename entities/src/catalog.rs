@@ -66,6 +66,18 @@ impl Model {
         format!("{}:{}.{}.{}", self.source, self.schema_name, self.table_name, self.column_name)
     }
 
+    /// Whether a person means this column by `source:schema.table.column` or `table.column`. Names with dots can
+    /// make two columns answer to one text.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.path() == name || format!("{}.{}", self.table_name, self.column_name) == name
+    }
+
+    /// The same column of the same table, registered or not.
+    pub fn is_at(&self, other: &Self) -> bool {
+        (&self.source, &self.schema_name, &self.table_name, &self.column_name)
+            == (&other.source, &other.schema_name, &other.table_name, &other.column_name)
+    }
+
     /// Cells that name no key are expected in it.
     pub fn is_to_be_adopted(&self) -> bool {
         self.format != NATIVE && self.adopted_at.is_none()

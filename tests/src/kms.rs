@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use serde_json::Value;
 
@@ -21,6 +21,12 @@ pub struct Kms {
     pub key: String,
     /// The ARN of a key that is disabled.
     pub disabled: String,
+}
+
+/// One server per test binary.
+pub fn shared_kms() -> &'static Kms {
+    static SHARED: OnceLock<Kms> = OnceLock::new();
+    SHARED.get_or_init(Kms::start)
 }
 
 impl Kms {

@@ -26,22 +26,23 @@ pub(crate) enum Catalog {
 
 pub(crate) async fn run(command: Catalog, context: &Context) -> Result<Exit, Failure> {
     let ledger = ground::ledger_only(&context.config()?).await?;
-    let registered = catalog::registered(ledger.db()).await?;
     match command {
         Catalog::List => {
-            let mut table = Table::new(&["column", "keyset", "associated data", "since"]);
+            let registered = catalog::registered(ledger.db()).await?;
+            let mut table = Table::new(&["column", "keyset", "format", "associated data", "since"]);
             for c in &registered {
-                table.row([c.path(), c.keyset.clone(), c.associated_data.clone(), time(c.registered_at)]);
+                let format = match c.adopted_at {
+                    Some(at) => format!("{} until {}", c.format, time(at)),
+                    None => c.format.clone(),
+                };
+                let format = if c.encoding == "bytes" { format } else { format!("{format}, {}", c.encoding) };
+                table.row([c.path(), c.keyset.clone(), format, c.associated_data.clone(), time(c.registered_at)]);
             }
             let none = "no column is registered: see `reseal check`";
             context.output.show(&json!({"catalog": registered}), || table.or(none));
         }
         Catalog::Forget { column, yes } => {
-            let named = |path: &str, table: &str, name: &str| path == column || format!("{table}.{name}") == column;
-            let Some(found) = registered.iter().find(|c| named(&c.path(), &c.table_name, &c.column_name)) else {
-                let message = format!("`{column}` is not registered: see `reseal catalog list`");
-                return Err(Failure::new("unknown_column", message));
-            };
+            let found = &catalog::named(ledger.db(), &column).await?;
             if !yes {
                 let message = format!(
                     "{} would no longer be re-encrypted, and its old values would block the next proof: say --yes if that is meant",

@@ -47,7 +47,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let request = request(&args, &config)?;
     let queue_url = config.queue.url.clone();
     let engine = ground::engine_only(config, output).await?;
-    find_columns(&engine, &args.keyset).await?;
+    find_columns(&engine, &args.keyset, output).await?;
     let queue = bell(queue_url.expose(), &engine, output).await;
     let opened = enqueue(&engine.ledger, queue.as_ref().map(|q| q as &dyn Doorbell), &request).await?;
     let (Opened::Created(id) | Opened::Replayed(id) | Opened::AlreadyOpen(id)) = opened;
@@ -92,8 +92,11 @@ fn request(args: &Args, config: &Config) -> Result<Request, Failure> {
 }
 
 /// A wrong table or column, or one none of whose cells opens, is found before anything is enqueued.
-async fn find_columns(engine: &Engine, keyset: &str) -> Result<(), Failure> {
+async fn find_columns(engine: &Engine, keyset: &str, output: &Output) -> Result<(), Failure> {
     let findings = check::check(engine).await?;
+    for column in &findings.columns {
+        column.notes.iter().for_each(|note| output.note(&format!("{}: {note}", column.column)));
+    }
     if let Some(column) = findings.columns.iter().find(|c| !c.problems.is_empty()) {
         let message = format!("{}: {}; see `reseal check`", column.column, column.problems.join("; "));
         return Err(Failure::new("check_failed", message));

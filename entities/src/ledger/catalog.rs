@@ -34,6 +34,22 @@ pub async fn registered(db: &impl ConnectionTrait) -> Result<Vec<catalog::Model>
     Ok(all.order_by_asc(catalog::Column::Id).all(db).await?)
 }
 
+/// The registered column that a person calls `source:schema.table.column` or `table.column`.
+pub async fn named(db: &impl ConnectionTrait, name: &str) -> Result<catalog::Model, LedgerError> {
+    let mut found: Vec<_> = registered(db).await?.into_iter().filter(|c| c.is_called(name)).collect();
+    match (found.pop(), found.pop()) {
+        (Some(column), None) => Ok(column),
+        (None, _) => Err(LedgerError::refused(
+            "unknown_column",
+            format!("`{name}` is not registered: see `reseal catalog list`"),
+        )),
+        (Some(one), Some(other)) => Err(LedgerError::refused(
+            "ambiguous_column",
+            format!("`{name}` can be {} and {}: write source:schema.table.column", other.path(), one.path()),
+        )),
+    }
+}
+
 /// Takes a column out of the catalog: proofs no longer cover it, and its cells are then looked for as
 /// those of any column that is not registered. Refused while a proof may rest on it.
 pub async fn forget(txn: &impl ConnectionTrait, actor: &str, column: &catalog::Model) -> Result<(), LedgerError> {

@@ -7,7 +7,7 @@ use crate::KeyId;
 #[non_exhaustive]
 pub enum TinkError {
     /// Shows the place only: the parser's own words can quote a key
-    #[error("not a tink keyset in JSON: line {line}, column {column}")]
+    #[error("not a tink keyset in JSON: line {line}, column {column}; a binary one is read with --format tink-binary")]
     Json {
         /// From 1
         line: usize,
@@ -15,7 +15,9 @@ pub enum TinkError {
         column: usize,
     },
     /// No message, or another one
-    #[error("not a tink keyset in binary protobuf: it is truncated, or of another format")]
+    #[error(
+        "not a tink keyset in binary protobuf: it is truncated, or of another format; JSON is read with --format tink-json"
+    )]
     Binary,
     /// It needs the AEAD that encrypted it
     #[error("the keyset is encrypted: say with --under what decrypts it")]

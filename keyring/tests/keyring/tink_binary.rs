@@ -108,8 +108,9 @@ fn the_last_of_a_repeated_field_counts() {
 
 #[test]
 fn what_is_no_protobuf_or_too_long_is_refused() {
-    let long_number = [vec![0x08], vec![0xFF; 9], vec![0x02]].concat();
-    let endless = [vec![0x08], vec![0x80; 11], vec![0]].concat();
+    // In an unknown field, so that nothing but the number itself is wrong.
+    let long_number = [varint(99 << 3), vec![0xFF; 9], vec![0x02]].concat();
+    let endless = [varint(99 << 3), vec![0x80; 11], vec![0]].concat();
     for (malformed, why) in [
         (long_number, "more than 64 bits"),
         (endless, "more than ten bytes"),

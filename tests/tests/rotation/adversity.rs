@@ -106,34 +106,7 @@ async fn steps_cut_off_anywhere_are_done_again_without_loss(backend: DbBackend) 
     let mut site = Site::new(backend).await;
     let truth = site.seed(120).await;
     let id = site.request().await;
-    let (mut cut_off, mut n, began) = (0, 0, std::time::Instant::now());
-    loop {
-        let status = site.status(id).await;
-        if status.state == RotationState::Completed {
-            break;
-        }
-        assert!(began.elapsed() < Duration::from_secs(90), "stuck after {n} steps: {status:#?}");
-        site.dispatch().await;
-        let Some(job) = site.next_job() else {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            continue;
-        };
-        n += 1;
-        let patience = Duration::from_secs_f64(0.000_05 * f64::from(1 + n % 7) * 1.05_f64.powi(n.min(190)));
-        if tokio::time::timeout(patience, site.perform(&job)).await.is_err() {
-            cut_off += 1;
-            site.restart(&format!("worker-{n}")).await;
-            site.ledger_sql("UPDATE reseal_batches SET lease_until = 0 WHERE state = 'leased'").await;
-            site.ledger_sql("UPDATE reseal_ledger SET leader_until = 0").await;
-        }
-        site.ledger_sql("UPDATE reseal_rotations SET step_lease_until = NULL, step_due_at = 0, next_ring_at = 0").await;
-        site.ledger_sql("UPDATE reseal_batches SET next_ring_at = 0, due_at = 0 WHERE state <> 'done'").await;
-        site.ledger_sql(&format!(
-            "UPDATE reseal_batches SET state = 'pending' WHERE state = 'failed' AND rotation_id = {id}"
-        ))
-        .await;
-    }
-    assert!(cut_off > 20, "only {cut_off} steps were cut off");
+    site.complete_cut_off_anywhere(id).await;
     assert_eq!(site.read_all().await, truth);
     let status = site.status(id).await;
     assert_eq!((status.quarantined, status.old_key_state), (0, Some(KeyState::Destroyed)));

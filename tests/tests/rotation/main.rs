@@ -1,8 +1,10 @@
 //! One rotation, on every database, step by step in one process.
 
+mod adoption;
 mod adversity;
 mod mistakes;
 mod refusals;
+mod schemas;
 mod site;
 mod whole;
 

@@ -295,6 +295,39 @@ impl Site {
         self.drive(id, |s| s.state == state).await
     }
 
+    /// Works to the end although step after step is dropped at some await and begun by a new worker.
+    pub(crate) async fn complete_cut_off_anywhere(&mut self, id: i64) {
+        let (mut cut_off, mut n, began) = (0, 0, Instant::now());
+        loop {
+            let status = self.status(id).await;
+            if status.state == RotationState::Completed {
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(90), "stuck after {n} steps: {status:#?}");
+            self.dispatch().await;
+            let Some(job) = self.next_job() else {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                continue;
+            };
+            n += 1;
+            let patience = Duration::from_secs_f64(0.000_05 * f64::from(1 + n % 7) * 1.05_f64.powi(n.min(190)));
+            if tokio::time::timeout(patience, self.perform(&job)).await.is_err() {
+                cut_off += 1;
+                self.restart(&format!("worker-{n}")).await;
+                self.ledger_sql("UPDATE reseal_batches SET lease_until = 0 WHERE state = 'leased'").await;
+                self.ledger_sql("UPDATE reseal_ledger SET leader_until = 0").await;
+            }
+            self.ledger_sql("UPDATE reseal_rotations SET step_lease_until = NULL, step_due_at = 0, next_ring_at = 0")
+                .await;
+            self.ledger_sql("UPDATE reseal_batches SET next_ring_at = 0, due_at = 0 WHERE state <> 'done'").await;
+            self.ledger_sql(&format!(
+                "UPDATE reseal_batches SET state = 'pending' WHERE state = 'failed' AND rotation_id = {id}"
+            ))
+            .await;
+        }
+        assert!(cut_off > 20, "only {cut_off} steps were cut off");
+    }
+
     pub(crate) async fn rotate(&self) -> RotationStatus {
         let id = self.request().await;
         self.drive_to(id, RotationState::Completed).await

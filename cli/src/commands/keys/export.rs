@@ -22,7 +22,7 @@ Examples:
   reseal keys export default keyset.json --format tink-json --insecure-cleartext
   reseal keys export default keyset.bin --format tink-binary --under kek
   reseal keys export default - --format tink-json \\
-      --under aws-kms://arn:aws:kms:eu-central-1:111122223333:key/0fd02b39-ef5d-4e4b-8a2e-8a11d53559d7")]
+      --under aws-kms://arn:aws:kms:eu-central-1:111122223333:key/ID")]
 pub(crate) struct Args {
     /// The keyset
     keyset: String,

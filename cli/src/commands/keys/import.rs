@@ -22,7 +22,7 @@ Examples:
   reseal keys import default keyset.json --format tink-json --insecure-cleartext
   reseal keys import default keyset.bin --format tink-binary --under kek
   reseal keys import default keyset.json --format tink-json \\
-      --under aws-kms://arn:aws:kms:eu-central-1:111122223333:key/0fd02b39-ef5d-4e4b-8a2e-8a11d53559d7
+      --under aws-kms://arn:aws:kms:eu-central-1:111122223333:key/ID
   reseal keys import default key.hex --format raw-aes-gcm --insecure-cleartext")]
 pub(crate) struct Args {
     /// The new keyset; with --under kek the name that the keyset was exported from

@@ -1,16 +1,7 @@
 //! Cutting, reading and swapping on PostgreSQL.
-//!
-//! A key's texts are always selected under names of their own: under the columns' names, `ORDER BY`
-//! would sort by the text.
 
-use super::*;
+use super::{key::*, *};
 use reseal_keyring::cell::PREFIX_LEN;
-
-/// `"a", "b" DESC`: the order of a key, always the index's own.
-pub(super) fn order(shape: &Shape, descending: bool) -> String {
-    let direction = if descending { " DESC" } else { "" };
-    shape.key.iter().map(|k| format!("{}{direction}", quoted(&k.name))).collect::<Vec<_>>().join(", ")
-}
 
 /// The largest primary key.
 pub(super) async fn max_key(pool: &PgPool, shape: &Shape) -> Result<Option<String>, SourceError> {
@@ -141,36 +132,6 @@ fn rows_of(shape: &Shape, found: Vec<PgRow>) -> Result<Vec<Row>, SourceError> {
         Ok(Row { key: key_of(shape, row, 0)?, cells })
     };
     found.iter().map(read).collect()
-}
-
-/// `(SELECT … FROM unnest($1::text[], …)) v` with the keys as `k0, k1 …` of their own types and after
-/// them `more` as they are, and the arrays of the keys to bind first.
-fn unnest<'k>(
-    shape: &Shape,
-    keys: impl Iterator<Item = &'k String>,
-    more: &[(String, &str)],
-) -> Result<(String, Vec<Vec<String>>), SourceError> {
-    let mut parts = vec![Vec::new(); shape.key.len()];
-    for key in keys {
-        for (part, text) in parts.iter_mut().zip(shape.split_key(key)?) {
-            part.push(text);
-        }
-    }
-    let arity = shape.key.len();
-    let types = std::iter::repeat_n("text", arity).chain(more.iter().map(|(_, ty)| *ty));
-    let arrays = types.enumerate().map(|(i, ty)| format!("${}::{ty}[]", i + 1)).collect::<Vec<_>>().join(", ");
-    let more: Vec<&str> = more.iter().map(|(name, _)| name.as_str()).collect();
-    let texts: Vec<String> = (0..arity).map(|i| format!("k{i}")).collect();
-    let names = texts.iter().map(String::as_str).chain(more.iter().copied()).collect::<Vec<_>>().join(", ");
-    let typed =
-        shape.key.iter().zip(&texts).map(|(k, text)| format!("{} AS {text}", from_text(k.ty, &format!("u.{text}"))));
-    let selected = typed.chain(more.iter().map(|m| (*m).to_owned())).collect::<Vec<_>>().join(", ");
-    Ok((format!("(SELECT {selected} FROM unnest({arrays}) AS u({names})) AS v"), parts))
-}
-
-fn same_key(shape: &Shape) -> String {
-    let same = shape.key.iter().enumerate().map(|(i, k)| format!("t.{} = v.k{i}", quoted(&k.name)));
-    same.collect::<Vec<_>>().join(" AND ")
 }
 
 /// What of a stored value tells whether it is still the one that was read.

@@ -2,10 +2,12 @@
 
 mod cells;
 mod fence;
+mod key;
 mod prover;
 mod shape;
 
 use super::*;
+use key::{is_key, key_of, key_texts, order};
 use sqlx::{
     AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Postgres as Db, Row as _,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
@@ -65,70 +67,6 @@ fn query<'q>(sql: String) -> Query<'q, Db, PgArguments> {
 
 fn table_of(shape: &Shape) -> String {
     format!("{}.{}", quoted(&shape.schema), quoted(&shape.table))
-}
-
-/// A key column's canonical text.
-fn text_of(ty: KeyType, expression: &str) -> String {
-    match ty {
-        KeyType::Bytes | KeyType::UuidBytes => format!("encode({expression}, 'hex')"),
-        KeyType::Integer | KeyType::Uuid | KeyType::Text => format!("{expression}::text"),
-    }
-}
-
-/// And back.
-fn from_text(ty: KeyType, expression: &str) -> String {
-    match ty {
-        KeyType::Integer => format!("{expression}::bigint"),
-        KeyType::Uuid => format!("{expression}::uuid"),
-        KeyType::Text => expression.to_owned(),
-        KeyType::Bytes | KeyType::UuidBytes => format!("decode({expression}, 'hex')"),
-    }
-}
-
-fn key_names(shape: &Shape, alias: &str) -> String {
-    shape.key.iter().map(|k| format!("{alias}{}", quoted(&k.name))).collect::<Vec<_>>().join(", ")
-}
-
-fn key_texts(shape: &Shape, alias: &str) -> String {
-    let text = |(i, k): (usize, &KeyColumn)| {
-        format!("{} AS reseal_k{i}", text_of(k.ty, &format!("{alias}{}", quoted(&k.name))))
-    };
-    shape.key.iter().enumerate().map(text).collect::<Vec<_>>().join(", ")
-}
-
-/// The key's texts in a result, from column `first` on.
-fn key_of(shape: &Shape, row: &PgRow, first: usize) -> Result<String, SourceError> {
-    let parts = (first..first + shape.key.len()).map(|i| row.try_get(i)).collect::<Result<_, _>>()?;
-    Ok(shape.join_key(parts))
-}
-
-/// A column, or several as a row value, which PostgreSQL compares along the index.
-fn tuple(shape: &Shape, alias: &str) -> String {
-    if shape.key.len() == 1 { key_names(shape, alias) } else { format!("({})", key_names(shape, alias)) }
-}
-
-/// The same of bound texts, from parameter `first` on.
-fn bound(shape: &Shape, first: usize) -> String {
-    let part = |(i, k): (usize, &KeyColumn)| from_text(k.ty, &format!("${}::text", first + i));
-    let parts = shape.key.iter().enumerate().map(part).collect::<Vec<_>>().join(", ");
-    if shape.key.len() == 1 { parts } else { format!("({parts})") }
-}
-
-/// `{key} > {$first …} AND {key} <= {…}`, with the bounds that there are.
-fn in_range(shape: &Shape, range: &Range, first: usize) -> Result<(String, Vec<String>), SourceError> {
-    let (mut terms, mut binds) = (vec!["true".to_owned()], Vec::new());
-    for (operator, key) in [(">", &range.after), ("<=", &range.up_to)] {
-        if let Some(key) = key {
-            terms.push(format!("{} {operator} {}", tuple(shape, ""), bound(shape, first + binds.len())));
-            binds.extend(shape.split_key(key)?);
-        }
-    }
-    Ok((terms.join(" AND "), binds))
-}
-
-/// `{key} = {$first …}`.
-fn is_key(shape: &Shape, key: &str, first: usize) -> Result<(String, Vec<String>), SourceError> {
-    Ok((format!("{} = {}", tuple(shape, ""), bound(shape, first)), shape.split_key(key)?))
 }
 
 fn literal(header: &Header) -> String {
@@ -225,7 +163,7 @@ impl Source for Postgres {
         largest: bool,
         rows: u32,
     ) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
-        let (c, order) = (quoted(column), cells::order(shape, largest));
+        let (c, order) = (quoted(column), order(shape, largest));
         let sql = format!(
             "SELECT {}, {} FROM {} WHERE {c} IS NOT NULL ORDER BY {order} LIMIT $1",
             key_texts(shape, ""),
@@ -248,8 +186,11 @@ impl Source for Postgres {
     }
 
     async fn key_contains(&self, shape: &Shape, key: &str, separator: &str) -> Result<bool, SourceError> {
-        let sql =
-            format!("SELECT EXISTS (SELECT 1 FROM {} WHERE position($1 in {}) > 0)", table_of(shape), quoted(key));
+        let sql = format!(
+            "SELECT EXISTS (SELECT 1 FROM {} WHERE position($1 in ({} COLLATE \"C\")) > 0)",
+            table_of(shape),
+            quoted(key)
+        );
         Ok(query(sql).bind(separator).fetch_one(&self.pool).await?.try_get(0)?)
     }
 

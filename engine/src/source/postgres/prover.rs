@@ -61,7 +61,8 @@ fn holds(column: &str, bytes: bool, headers: &[Header]) -> String {
     // A slash may be escaped in JSON.
     let texts: Vec<String> = texts.map(|t| t.replace('+', "\\+").replace('/', "\\\\?/")).collect();
     let hex: Vec<String> = headers.iter().map(hex::encode).collect();
-    format!("{column}::text ~ '{}' OR {column}::text ~* '{}'", texts.join("|"), hex.join("|"))
+    let column = format!("{column}::text COLLATE \"C\""); // some collations have no patterns
+    format!("{column} ~ '{}' OR {column} ~* '{}'", texts.join("|"), hex.join("|"))
 }
 
 /// Cells by the key that their header names.

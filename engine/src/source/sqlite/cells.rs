@@ -1,13 +1,7 @@
 //! Cutting, reading and swapping on SQLite.
 
-use super::*;
+use super::{key::*, *};
 use reseal_keyring::cell::PREFIX_LEN;
-
-/// `"a", "b" DESC`: the order of a key, always the index's own.
-pub(super) fn order(shape: &Shape, descending: bool) -> String {
-    let direction = if descending { " DESC" } else { "" };
-    shape.key.iter().map(|k| format!("{}{direction}", quoted(&k.name))).collect::<Vec<_>>().join(", ")
-}
 
 /// The largest primary key.
 pub(super) async fn max_key(pool: &SqlitePool, shape: &Shape) -> Result<Option<String>, SourceError> {

@@ -2,10 +2,12 @@
 
 mod cells;
 mod fence;
+mod key;
 mod prover;
 mod shape;
 
 use super::*;
+use key::{KeyValue, bind, key_names, key_of, key_values, marks, order, tuple};
 use reseal_keyring::Format;
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Row as _, Sqlite as Db, SqlitePool,
@@ -78,82 +80,6 @@ fn list(text: bool, headers: &[Header]) -> String {
 /// Whether a cell is under one of these headers; false for NULL.
 fn among(expression: &str, text: bool, headers: &[Header]) -> String {
     format!("({} IN ({}))", first(expression, text), list(text, headers))
-}
-
-fn key_names(shape: &Shape) -> String {
-    shape.key.iter().map(|k| quoted(&k.name)).collect::<Vec<_>>().join(", ")
-}
-
-/// A column, or several as a row value.
-fn tuple(shape: &Shape) -> String {
-    if shape.key.len() == 1 { key_names(shape) } else { format!("({})", key_names(shape)) }
-}
-
-fn marks(shape: &Shape) -> String {
-    if shape.key.len() == 1 { "?".to_owned() } else { format!("({})", vec!["?"; shape.key.len()].join(", ")) }
-}
-
-/// One column of a key as SQLite holds it.
-enum KeyValue {
-    Integer(i64),
-    Text(String),
-    Bytes(Vec<u8>),
-}
-
-fn key_values(shape: &Shape, key: &str) -> Result<Vec<KeyValue>, SourceError> {
-    let value = |(column, text): (&KeyColumn, String)| {
-        let bad = || shape.bad_key(key);
-        match column.ty {
-            KeyType::Integer => text.parse().map(KeyValue::Integer).map_err(|_| bad()),
-            KeyType::Uuid | KeyType::Text => Ok(KeyValue::Text(text)),
-            KeyType::UuidBytes => hex::decode(text.replace('-', "")).map(KeyValue::Bytes).map_err(|_| bad()),
-            KeyType::Bytes => hex::decode(text).map(KeyValue::Bytes).map_err(|_| bad()),
-        }
-    };
-    shape.key.iter().zip(shape.split_key(key)?).map(value).collect()
-}
-
-type SqliteQuery<'q> = Query<'q, Db, SqliteArguments>;
-
-fn bind<'q>(query: SqliteQuery<'q>, key: KeyValue) -> SqliteQuery<'q> {
-    match key {
-        KeyValue::Integer(v) => query.bind(v),
-        KeyValue::Text(v) => query.bind(v),
-        KeyValue::Bytes(v) => query.bind(v),
-    }
-}
-
-/// The canonical text of a key, whose columns come first in a result.
-fn key_of(shape: &Shape, row: &SqliteRow) -> Result<String, SourceError> {
-    let part = |(i, column): (usize, &KeyColumn)| {
-        Ok(match column.ty {
-            KeyType::Integer => row.try_get::<i64, _>(i)?.to_string(),
-            KeyType::Uuid | KeyType::Text => row.try_get(i)?,
-            KeyType::Bytes => hex::encode(row.try_get::<Vec<u8>, _>(i)?),
-            KeyType::UuidBytes => {
-                let h = hex::encode(row.try_get::<Vec<u8>, _>(i)?);
-                if h.len() != 32 {
-                    return Err(SourceError::refused(
-                        "key_malformed",
-                        format!("a key of {} is not sixteen bytes", table_of(shape)),
-                    ));
-                }
-                format!("{}-{}-{}-{}-{}", &h[..8], &h[8..12], &h[12..16], &h[16..20], &h[20..])
-            }
-        })
-    };
-    Ok(shape.join_key(shape.key.iter().enumerate().map(part).collect::<Result<_, SourceError>>()?))
-}
-
-fn in_range(shape: &Shape, range: &Range) -> Result<(String, Vec<KeyValue>), SourceError> {
-    let (mut terms, mut binds) = (vec!["true".to_owned()], Vec::new());
-    for (operator, key) in [(">", &range.after), ("<=", &range.up_to)] {
-        if let Some(key) = key {
-            terms.push(format!("{} {operator} {}", tuple(shape), marks(shape)));
-            binds.extend(key_values(shape, key)?);
-        }
-    }
-    Ok((terms.join(" AND "), binds))
 }
 
 #[async_trait]
@@ -229,7 +155,7 @@ impl Source for Sqlite {
         largest: bool,
         rows: u32,
     ) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
-        let (c, order) = (quoted(column), cells::order(shape, largest));
+        let (c, order) = (quoted(column), order(shape, largest));
         let sql = format!(
             "SELECT {}, CAST({c} AS BLOB) FROM {} WHERE {c} IS NOT NULL ORDER BY {order} LIMIT ?",
             key_names(shape),
