@@ -1,7 +1,7 @@
 //! A world without the reference tables: a test brings its own, and its own keysets.
 
-use crate::world::{PATIENCE, World};
-use reseal_tests::{Output, Redis, Reseal, shared_postgres, wait_until};
+use crate::world::World;
+use reseal_tests::{Output, Redis, Reseal, shared_postgres};
 use serde_json::Value;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -56,10 +56,6 @@ impl World {
 
     pub(crate) fn rotation(&self, id: i64) -> Value {
         self.reseal.json(&["status", &id.to_string()])
-    }
-
-    pub(crate) fn until_rotation(&self, id: i64, what: &str, enough: impl Fn(&Value) -> bool) -> Value {
-        wait_until(PATIENCE, what, || Some(self.rotation(id)).filter(&enough))
     }
 
     /// The active key is the only one of its keyset that is left, here and in the backup.
