@@ -75,26 +75,3 @@ impl World {
         key_id.to_owned()
     }
 }
-
-/// What chance decides, from a seed that is printed: `RESEAL_TEST_SEED` gives the same again.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    #[expect(clippy::print_stderr, reason = "shown when the test fails")]
-    pub(crate) fn new() -> Self {
-        let given = std::env::var("RESEAL_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a clock after 1970");
-        let seed = given.unwrap_or(now.as_nanos() as u64);
-        eprintln!("RESEAL_TEST_SEED={seed}");
-        Self(seed)
-    }
-
-    /// 0 to `n` - 1 (SplitMix64).
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
-}

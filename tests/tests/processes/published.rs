@@ -60,6 +60,7 @@ fn stop(reader: &Job) -> Value {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "figures, for who runs it with --nocapture")]
 fn readers_with_an_exported_keyset_fail_at_no_read_when_its_next_key_is_published_as_the_refusal_says() {
     let rows = if full_scale() { [100_000, 500_000, 50_000] } else { [2_000, 8_000, 2_000] };
     let (world, leash) = (World::new(rows, ""), Leash::new());
@@ -91,7 +92,9 @@ fn readers_with_an_exported_keyset_fail_at_no_read_when_its_next_key_is_publishe
     std::fs::rename(world.export("afterwards.json"), &deployed).unwrap();
     world.until_completed();
     let at_the_end: Vec<usize> = readers.iter().map(reads).collect();
-    every_reader("the readers have gone on", &|r| reads(r) >= 12_000 && at_the_end.iter().all(|n| reads(r) > n + 2_000));
+    every_reader("the readers have gone on", &|r| {
+        reads(r) >= 12_000 && at_the_end.iter().all(|n| reads(r) > n + 2_000)
+    });
     let (summaries, changes) = (readers.each_ref().map(stop), writers::stop(&writer));
 
     for (summary, before) in summaries.iter().zip(before) {
@@ -103,6 +106,7 @@ fn readers_with_an_exported_keyset_fail_at_no_read_when_its_next_key_is_publishe
     }
     let all: u64 = summaries.iter().map(|s| s["reads"].as_u64().unwrap()).sum();
     assert!(all >= 20_000, "{all} reads");
+    eprintln!("{summaries:?}, {changes}");
     assert!(writers::changes(&changes) > 100, "{changes}");
     world.nothing_is_lost_and_the_old_key_is_gone();
 }
