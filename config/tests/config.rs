@@ -117,6 +117,16 @@ fn a_wrong_type_or_size_names_its_path() {
 }
 
 #[test]
+fn literal_braces_in_associated_data_are_doubled() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("reseal.toml");
+    std::fs::write(&file, TABLE.replace("keyset = \"other\"", "associated_data = '{{\"row\":{id}}}'")).unwrap();
+    let loaded =
+        reseal_config::Config::load_from(Some(&file), [("HOME".to_owned(), "/nowhere".to_owned())].into_iter());
+    assert_eq!(loaded.unwrap().config.tables[0].columns[1].associated_data, "{{\"row\":{id}}}");
+}
+
+#[test]
 fn a_table_that_cannot_be_right_is_refused_by_path() {
     for (from, to, option) in [
         ("\"b\"", "\"a\"", "table[0].columns[1].name"),

@@ -66,9 +66,14 @@ fn column(raw: raw::Column, primary_key: &[String], path: &str, at: &Layers) -> 
 fn template(text: &str, primary_key: &[String]) -> std::result::Result<(), String> {
     let mut rest = text;
     while let Some(at) = rest.find(['{', '}']) {
+        let (brace, doubled) = rest[at..].split_at(1);
+        if let Some(after) = doubled.strip_prefix(brace) {
+            rest = after; // a literal brace
+            continue;
+        }
         let inside = rest[at..].strip_prefix('{').and_then(|inside| inside.split_once('}'));
         let Some((name, after)) = inside else {
-            return Err("a brace without its other one".to_owned());
+            return Err("a brace without its other one; write {{ or }} for a literal brace".to_owned());
         };
         if !primary_key.iter().any(|column| column == name) {
             return Err(format!("`{{{name}}}` is no column of the primary key"));

@@ -11,7 +11,7 @@ use crate::{
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect,
-    sea_query::{Expr, ExprTrait, Query, SelectStatement},
+    sea_query::{Expr, ExprTrait, IntoColumnRef, Query, SelectStatement, SimpleExpr},
 };
 
 /// How long a leader leads without a sign of life.
@@ -113,11 +113,25 @@ pub async fn due_batches(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<Du
         .select_only()
         .columns([batches::Column::Id, batches::Column::Rings])
         .filter(batches::Column::RotationId.in_subquery(rotations_that_go_on()))
-        .filter(Condition::any().add(pending).add(orphaned))
-        .filter(Expr::col(batches::Column::NextRingAt).lte(now(db)))
+        .filter(
+            Condition::any()
+                .add(pending.and(Expr::col(batches::Column::NextRingAt).lte(now(db))))
+                .add(orphaned.and(rung_before(db, batches::Column::NextRingAt, batches::Column::LeaseUntil))),
+        )
         .order_by_asc(batches::Column::Id)
         .limit(limit);
     Ok(found.into_model().all(db).await?)
+}
+
+/// Not rung lately, or rung last before the lease ran out: whoever that ring found is dead.
+fn rung_before(
+    db: &impl ConnectionTrait,
+    next_ring_at: impl IntoColumnRef,
+    lease_until: impl IntoColumnRef,
+) -> SimpleExpr {
+    let next_ring_at = Expr::col(next_ring_at);
+    let before = next_ring_at.clone().lte(Expr::col(lease_until).add(RING_AGAIN_MS));
+    next_ring_at.lte(now(db)).or(before)
 }
 
 /// Notes that batches are about to be rung.
@@ -147,14 +161,15 @@ pub async fn unnote_batch_rings(db: &impl ConnectionTrait, ids: &[i64]) -> Resul
 
 /// Open rotations whose step nobody holds and whose time has come.
 pub async fn due_rotations(db: &impl ConnectionTrait) -> Result<Vec<rotations::Model>, LedgerError> {
+    let due = Expr::col(rotations::Column::NextRingAt).lte(now(db));
+    let orphaned = Expr::col(rotations::Column::StepLeaseUntil).lt(now(db));
     let free = Condition::any()
-        .add(rotations::Column::StepLeaseUntil.is_null())
-        .add(Expr::col(rotations::Column::StepLeaseUntil).lt(now(db)));
+        .add(rotations::Column::StepLeaseUntil.is_null().and(due))
+        .add(orphaned.and(rung_before(db, rotations::Column::NextRingAt, rotations::Column::StepLeaseUntil)));
     let found = rotations::Entity::find()
         .filter(rotations::Column::OpenKeyset.is_not_null())
         .filter(rotations::Column::PausedAt.is_null())
         .filter(Expr::col(rotations::Column::StepDueAt).lte(now(db)))
-        .filter(Expr::col(rotations::Column::NextRingAt).lte(now(db)))
         .filter(free);
     Ok(found.order_by_asc(rotations::Column::Id).all(db).await?)
 }

@@ -149,7 +149,9 @@ async fn check_the_key(txn: &impl ConnectionTrait, request: &Request) -> Result<
         return Err(LedgerError::refused(
             "publish_before_promoting",
             format!(
-                "key {to} is in no export yet, and keyset `{name}` has readers with exported keysets: run `reseal keys export {name} --format tink-json --insecure-cleartext FILE` and deploy it first"
+                "key {to} is in no export yet, and keyset `{name}` has readers with exported keysets. Run instead:\n  \
+                 reseal keys export {name} --format tink-json --insecure-cleartext FILE   (and deploy it)\n  \
+                 reseal rotate {name} --to {to}"
             ),
         ));
     }

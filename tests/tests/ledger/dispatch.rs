@@ -151,6 +151,33 @@ fn outstanding_are_the_batches_in_the_queue_and_in_hand() {
 }
 
 #[test]
+fn what_a_dead_worker_held_is_rung_for_as_soon_as_its_lease_has_run_out_and_once() {
+    for_each_ledger(async |ledger| {
+        let w = World::at(ledger.db(), RotationState::Reencrypting).await;
+        let batch = w.batch(ledger.db(), BatchState::Leased).await.id;
+        let rotation_due = async || dispatch::due_rotations(ledger.db()).await.unwrap().iter().any(|r| r.id == w.id);
+        let now = reseal_entities::ledger::now_ms(ledger.db()).await.unwrap();
+        // The worker was rung for 40 s ago and its lease ran out a second ago; and rung for again since.
+        for (lease_until, next_ring_at, is_due) in
+            [(now - 1_000, now + 20_000, true), (now - 1_000, now + 60_000, false)]
+        {
+            run(
+                ledger.db(),
+                format!("UPDATE reseal_batches SET lease_until = {lease_until}, next_ring_at = {next_ring_at} WHERE id = {batch}"),
+            )
+            .await;
+            run(
+                ledger.db(),
+                format!("UPDATE reseal_rotations SET step_lease_until = {lease_until}, next_ring_at = {next_ring_at} WHERE id = {}", w.id),
+            )
+            .await;
+            assert_eq!(due(&ledger).await.contains(&batch), is_due, "batch, next ring at {next_ring_at}");
+            assert_eq!(rotation_due().await, is_due, "step, next ring at {next_ring_at}");
+        }
+    });
+}
+
+#[test]
 fn a_rotations_step_is_due_when_open_free_not_paused_and_not_rung_lately() {
     for_each_ledger(async |ledger| {
         let obstacles = [
