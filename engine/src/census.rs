@@ -4,7 +4,7 @@ use crate::{
     engine::{Engine, Target, by_table},
     error::EngineError,
     keys::id_of,
-    source::{Answer, Fence, Header, KeyCount, Place, Prover, Question, Rule},
+    source::{Answer, Header, KeyCount, Place, Prover, Question},
 };
 use reseal_entities::{
     catalog as catalog_row, keys,
@@ -43,21 +43,6 @@ pub async fn census(engine: &Engine) -> Result<Vec<ColumnCensus>, EngineError> {
 /// The headers of those keys whose cells have one.
 pub(crate) fn headers<'a>(keys: impl IntoIterator<Item = &'a keys::Model>) -> Vec<Header> {
     keys.into_iter().filter(|k| k.names_its_cells()).map(|k| cell::header(id_of(k))).collect()
-}
-
-/// The fence of a column. New cells may be under the active key, or one about to be, and no other of
-/// its keyset; tombstones included, so that a restored row is refused and not lost. Where cells once
-/// named no key nothing but the active key's header is let in, and the one's that is `admitted` before
-/// it becomes active.
-pub(crate) fn fence_of(column: &catalog_row::Model, keys: &[keys::Model], admitted: Option<i64>) -> Fence {
-    let own = || keys.iter().filter(|k| k.keyset == column.keyset);
-    let rule = if column.was_not_native() {
-        Rule::Allow(headers(own().filter(|k| k.state == KeyState::Active || Some(k.key_id) == admitted)))
-    } else {
-        Rule::Deny(headers(own().filter(|k| !matches!(k.state, KeyState::Active | KeyState::PreActive))))
-    };
-    let text = column.encoding != "bytes";
-    Fence { keyset: column.keyset.clone(), column: column.column_name.clone(), text, rule }
 }
 
 /// Every registered table and what a proof asks of its columns.

@@ -12,6 +12,7 @@ pub mod source;
 
 mod chunk;
 mod chunk_size;
+mod fences;
 mod length;
 mod step;
 mod sweep;

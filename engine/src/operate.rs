@@ -1,9 +1,9 @@
 //! What a person does to rows and fences: resolve a quarantined row, look at, print or remove a fence.
 
 use crate::{
-    census::fence_of,
     engine::{Engine, by_table},
     error::EngineError,
+    fences::fence_of,
     source::{FenceState, Rule},
 };
 use reseal_entities::{

@@ -1,16 +1,15 @@
 //! Plan: the new key, its promotion, the cut into batches. Resumes where it stopped.
 
 use crate::{
-    census::fence_of,
     engine::{Engine, Stop, by_table},
     error::EngineError,
-    length,
+    fences, length,
     source::{KeyType, Range, Shape},
     step::{self, Stepped},
 };
 use reseal_entities::{
     keys,
-    ledger::{catalog, close, keys as ledger_keys, plan, sources},
+    ledger::{catalog, close, keys as ledger_keys, now_ms, plan, sources, steps},
     planned_tables, rotations,
     state::{KeyState, RotationEvent, RotationState},
 };
@@ -38,7 +37,10 @@ async fn work(engine: &Engine, mut rotation: rotations::Model) -> Result<Stepped
     }
     if rotation.promoted_at.is_none() {
         let to = secured_key(engine, &mut rotation).await?;
-        admit(engine, &rotation.keyset, to).await?;
+        if let Some(waits) = others_have_left(engine, &rotation).await? {
+            return Ok(waits);
+        }
+        fences::admit(engine, &rotation.keyset, to).await?;
         let txn = engine.ledger.begin().await?;
         ledger_keys::promote_if_held(&txn, &engine.worker, &rotation, to).await?;
         txn.commit().await?;
@@ -56,6 +58,19 @@ async fn work(engine: &Engine, mut rotation: rotations::Model) -> Result<Stepped
     plan::finish_if_held(engine.ledger.db(), &rotation).await?;
     close::close_if_nothing_is_open(&engine.ledger, &engine.worker, rotation.id).await?;
     Ok(Stepped::Done)
+}
+
+/// Whoever was at a fence for a rotation that was cancelled or turned round has left it: or it could put
+/// one up behind us that refuses the key which is about to be promoted.
+async fn others_have_left(engine: &Engine, rotation: &rotations::Model) -> Result<Option<Stepped>, EngineError> {
+    let db = engine.ledger.db();
+    let Some(until) = steps::left_over_until(db, &rotation.keyset).await? else { return Ok(None) };
+    let left = (until - now_ms(db).await?).max(0);
+    Ok(Some(Stepped::Waits {
+        again_in_ms: left.min(1_000),
+        code: "step_lease",
+        detail: format!("a worker may still be at a step of the rotation before, for {} s at most", left / 1_000 + 1),
+    }))
 }
 
 async fn advance(engine: &Engine, rotation: &mut rotations::Model, event: RotationEvent) -> Result<(), EngineError> {
@@ -144,28 +159,6 @@ async fn secured_key(engine: &Engine, rotation: &mut rotations::Model) -> Result
         ));
     }
     Ok(key_id)
-}
-
-/// Lets the next key in wherever a fence names the keys that it lets in, before anything is written
-/// under it. Dying afterwards costs nothing: nobody encrypts with the key yet.
-async fn admit(engine: &Engine, keyset: &str, to: i64) -> Result<(), EngineError> {
-    let db = engine.ledger.db();
-    let keys = ledger_keys::all(db).await?;
-    let listed = catalog::registered(db).await?.into_iter().filter(|c| c.keyset == keyset && c.was_not_native());
-    for table in by_table(listed.collect()) {
-        let target = engine.target(table).await?;
-        let mut prover = target.source.prover().await?;
-        for column in &target.columns {
-            let fence = fence_of(column, &keys, Some(to));
-            let state = prover.fence_state(&target.shape, &fence).await?;
-            if state.stands && !state.complete {
-                target.source.fence(&target.shape, &fence).await?;
-                target.source.seal(&target.shape, &fence).await?;
-            }
-        }
-        prover.release().await?;
-    }
-    Ok(())
 }
 
 async fn pin_tables(engine: &Engine, rotation: &rotations::Model) -> Result<(), EngineError> {

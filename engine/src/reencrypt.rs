@@ -5,6 +5,7 @@ use crate::{
     chunk_size::ChunkSize,
     engine::{Engine, Stop},
     error::EngineError,
+    fences,
     retry::backoff_ms,
     source::{Range, SourceErrorKind},
 };
@@ -14,6 +15,7 @@ use reseal_entities::ledger::{
     close, keys as ledger_keys, plan, quarantine,
     report::{self, Delta, Hold},
 };
+use reseal_entities::state::KeyState;
 use std::time::{Duration, Instant};
 
 /// Cursor and lease are written at most so often, and after a claim's first chunk: a batch that kills
@@ -82,6 +84,12 @@ async fn give_back(engine: &Engine, claimed: &Claimed, error: &EngineError) -> R
     let (db, batch, detail) = (engine.ledger.db(), &claimed.batch, error.to_string());
     if matches!(error, EngineError::Source(e) if e.is(SourceErrorKind::Fenced)) {
         engine.keyring.forget(); // the keyset in memory is stale
+        // or a fence is, put up late by a worker that slept through a cancel or a rollback
+        if let Some(to) = claimed.rotation.to_key_id
+            && let Err(e) = admit_if_active(engine, &claimed.rotation.keyset, to).await
+        {
+            tracing::warn!(batch = batch.id, "a fence that refuses the active key could not be opened: {e}");
+        }
     }
     tracing::warn!(batch = batch.id, code = error.code(), "a batch failed: {detail}");
     if batch.attempts + 1 >= ATTEMPTS_MAX {
@@ -91,6 +99,12 @@ async fn give_back(engine: &Engine, claimed: &Claimed, error: &EngineError) -> R
     let again_in_ms = backoff_ms(15_000, 900_000, batch.attempts + 1);
     report::release_if_held(db, batch, again_in_ms, Some((error.code(), &detail))).await?;
     Ok(Fate::Released)
+}
+
+async fn admit_if_active(engine: &Engine, keyset: &str, to: i64) -> Result<(), EngineError> {
+    let active =
+        ledger_keys::of_keyset(engine.ledger.db(), keyset).await?.into_iter().find(|k| k.state == KeyState::Active);
+    if active.is_some_and(|k| k.key_id == to) { fences::admit(engine, keyset, to).await } else { Ok(()) }
 }
 
 /// Chunks through the batch. While one is written the next is read, so that neither waits.

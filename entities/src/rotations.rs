@@ -21,6 +21,10 @@ pub struct Model {
     pub state: RotationState,
     /// The key that it promotes; set at the request or by planning.
     pub to_key_id: Option<i64>,
+    /// The key that gave way to it; set when it is promoted.
+    pub from_key_id: Option<i64>,
+    /// The rotation that it turns round: its key has been active before.
+    pub reverses: Option<i64>,
     /// Who asked for it.
     #[sea_orm(column_type = "String(StringLen::N(128))")]
     pub requested_by: String,

@@ -177,6 +177,9 @@ fn end(followed: &Followed, output: &Output) -> Result<Exit, Failure> {
     });
     match followed.end {
         End::Completed | End::Waiting => Ok(Exit::Done),
+        End::Stopped => {
+            Err(Failure::new("rotation_stopped", format!("rotation {} was {}: {}", s.id, s.state, s.summary)))
+        }
         End::NoWorker => {
             let message =
                 format!("no worker is alive, and rotation {} waits for one: start `reseal up` or `reseal work`", s.id);

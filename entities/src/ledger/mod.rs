@@ -5,6 +5,7 @@
 //! the database's; transactions that write begin IMMEDIATE on SQLite.
 
 pub mod audit;
+pub mod cancel;
 pub mod catalog;
 pub mod claim;
 pub mod clear;

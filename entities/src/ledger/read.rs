@@ -223,7 +223,7 @@ async fn gate(
     let registered = catalog::Entity::find().filter(catalog::Column::ForgottenAt.is_null()).all(db).await?;
     let unproved: Vec<String> =
         registered.iter().filter(|c| !proved.contains(&c.id)).map(catalog::Model::path).collect();
-    let ended = r.state == Completed;
+    let ended = r.state == Completed; // by then every condition held
     let left = (r.clear_after_ms - r.waited_ms).max(0);
     Ok(vec![
         Condition {
@@ -291,6 +291,12 @@ fn summary(s: &RotationStatus) -> String {
         ),
         RotationState::Clearing => format!("clearing the old key{idle}"),
         RotationState::Completed => "completed; the old key is destroyed".to_owned(),
+        RotationState::Cancelled => {
+            format!(
+                "cancelled at {percent} %; values under both keys are readable, and the next rotation retires what is left"
+            )
+        }
+        RotationState::RolledBack => "rolled back; a rotation the other way took over".to_owned(),
     }
 }
 

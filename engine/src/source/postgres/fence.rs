@@ -152,12 +152,14 @@ pub(super) async fn state(
         _ => "",
     };
     let stands = enabled.is_some() || constraint.is_some();
+    let definitions = [source.clone().unwrap_or_default(), constraint.clone().unwrap_or_default()];
     let parts = [enabled, source, trigger, validated.map(|v| v.to_string()), constraint].map(Option::unwrap_or_default);
     Ok(FenceState {
         complete: detail.is_empty(),
         stands,
         detail: detail.to_owned(),
         fingerprint: fingerprint(parts.iter().map(String::as_str)),
+        definitions,
     })
 }
 
