@@ -64,6 +64,9 @@ pub struct Model {
     pub waited_at: Option<i64>,
     /// When a use of a suspended key was seen; holds the clearing.
     pub hold_at: Option<i64>,
+    /// Which key it was, and who used it.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub hold_detail: Option<String>,
     /// Rises with each claim of a step (plan, prove, clear); must match to write.
     pub step_epoch: i64,
     /// Until when the step is held.

@@ -1,4 +1,5 @@
-//! Cancelling and rolling back: which key gave way, and which rotation another one turns round.
+//! Cancelling and rolling back: which key gave way, and which rotation another one turns round; what holds
+//! a clearing.
 
 use sea_orm_migration::{prelude::*, schema::*};
 
@@ -18,7 +19,7 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, m: &SchemaManager) -> Result<(), DbErr> {
-        for column in [big_integer_null("from_key_id"), big_integer_null("reverses")] {
+        for column in [big_integer_null("from_key_id"), big_integer_null("reverses"), text_null("hold_detail")] {
             m.alter_table(Table::alter().table("reseal_rotations").add_column(column).take()).await?;
         }
         Ok(())

@@ -12,6 +12,7 @@ pub mod clear;
 pub mod close;
 pub mod connect;
 pub mod dispatch;
+pub mod hold;
 pub mod keys;
 pub mod open;
 pub mod plan;

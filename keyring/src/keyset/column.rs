@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::{Key, Keyset};
-use crate::{CellError, Format, KeyId, Layout, Prefix, layout::Stored};
+use crate::{CellError, Format, KeyId, KeyState, Layout, Prefix, cell, layout::Stored};
 
 impl Keyset {
     /// A new value for a column of this layout
@@ -59,6 +59,18 @@ impl Keyset {
         let new = self.encrypt(&plaintext, associated_data);
         self.check_round_trip(active.key_id, &new, associated_data, &plaintext)?;
         Ok(layout.encoding.encode(new))
+    }
+
+    /// The suspended key under which stored bytes authenticate, if they do: somebody still needs it
+    ///
+    /// The plaintext is wiped and not handed out.
+    #[must_use]
+    pub fn suspended_use(&self, layout: Layout, stored: &[u8], associated_data: &[u8]) -> Option<KeyId> {
+        let cell = layout.encoding.decode(stored).ok()?;
+        let cell = cell::parse(&cell).ok()?;
+        let suspended = |key: &&Key| key.info.key_id == cell.key_id && key.info.state == KeyState::Suspended;
+        let material = self.keys.iter().find(suspended)?.material.as_ref()?;
+        material.cipher.open(cell.sealed, associated_data).map(|_| cell.key_id)
     }
 
     /// The key that stored bytes name: in a column where cells need not, only one that is known, since
