@@ -74,7 +74,13 @@ macro_rules! coded {
     };
 }
 
-coded!(reseal_engine::EngineError, reseal_entities::ledger::LedgerError, reseal_keyring::KekError);
+coded!(
+    reseal_engine::EngineError,
+    reseal_entities::ledger::LedgerError,
+    reseal_keyring::KekError,
+    reseal_keyring::RawKeyError,
+    reseal_keyring::TinkError,
+);
 
 impl From<reseal_config::ConfigError> for Failure {
     fn from(error: reseal_config::ConfigError) -> Self {

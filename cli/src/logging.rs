@@ -36,8 +36,9 @@ pub(crate) fn start(global: &Global, is_a_worker: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whatever is asked for: below INFO the database crates print statements with their values.
+/// Whatever is asked for: below INFO the database crates print statements with their values, and AWS's
+/// print requests, where only their wrapping hides the keyset.
 fn shows_no_values(of: &Metadata<'_>) -> bool {
-    let prints_values = ["sea_orm", "sqlx"].iter().any(|name| of.target().starts_with(name));
+    let prints_values = ["sea_orm", "sqlx", "aws_"].iter().any(|name| of.target().starts_with(name));
     !prints_values || *of.level() <= Level::INFO
 }

@@ -1,14 +1,17 @@
 //! Keys on their way between ledger, KEK, backup and memory. The DEKs' bytes stay in `keyring`.
 
+mod create;
+mod recover;
+mod transfer;
+
 use crate::error::EngineError;
 use reseal_entities::{
     keys,
-    ledger::{Ledger, audit, keys as ledger_keys},
+    ledger::{Ledger, keys as ledger_keys},
     state::KeyState,
 };
-use reseal_keyring::{Algorithm, BackupRecord, Dek, Kek, KeyBackup, KeyId, Keyset, Prefix, StoredKey, tink};
+use reseal_keyring::{Algorithm, BackupRecord, Dek, Kek, KeyBackup, KeyId, Keyset, Prefix, StoredKey};
 use sea_orm::ActiveEnum;
-use serde_json::json;
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -104,14 +107,27 @@ impl Keyring {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new DEK under the KEK, with an id that the ledger has never seen.
+    /// A new DEK under the KEK, with an id that the ledger has never seen; of the active key's algorithm
+    /// where keys may be rotated to that, else AES-256-GCM.
     pub async fn generate(&self, keyset: &str, state: KeyState) -> Result<ledger_keys::NewKey, EngineError> {
+        let keys = ledger_keys::of_keyset(self.ledger.db(), keyset).await?;
+        let active = keys.iter().find(|k| k.state == KeyState::Active).and_then(|k| k.algorithm.parse().ok());
+        let algorithm = active.filter(|a: &Algorithm| a.may_be_rotated_to()).unwrap_or(Algorithm::Aes256Gcm);
+        self.generate_for(keyset, algorithm, state).await
+    }
+
+    async fn generate_for(
+        &self,
+        keyset: &str,
+        algorithm: Algorithm,
+        state: KeyState,
+    ) -> Result<ledger_keys::NewKey, EngineError> {
         self.refuse_another_kek().await?;
         let taken: Vec<i64> = ledger_keys::all(self.ledger.db()).await?.iter().map(|k| k.key_id).collect();
         let key_id = std::iter::repeat_with(KeyId::random)
             .find(|id| !taken.contains(&i64::from(id.0)))
             .unwrap_or_else(KeyId::random);
-        self.wrapped(keyset, key_id, (Algorithm::Aes256Gcm, Prefix::Tink), &Dek::generate(Algorithm::Aes256Gcm), state)
+        self.wrapped(keyset, key_id, (algorithm, Prefix::Tink), &Dek::generate(algorithm), state)
     }
 
     /// Refuses a KEK that is not the one under which the ledger's keys are wrapped: a key wrapped under
@@ -198,118 +214,5 @@ impl Keyring {
             }
         }
         Ok(written)
-    }
-
-    /// Makes a key: the keyset's first becomes active, a later one pre_active.
-    pub async fn create(&self, actor: &str, keyset: &str) -> Result<(i64, KeyState), EngineError> {
-        let mut key = self.generate(keyset, KeyState::PreActive).await?;
-        let key_id = key.key_id;
-        let txn = self.ledger.begin().await?;
-        ledger_keys::create_keyset(&txn, actor, keyset).await?;
-        if ledger_keys::locked(&txn, keyset).await?.is_empty() {
-            key.state = KeyState::Active;
-        }
-        let state = key.state;
-        ledger_keys::insert(&txn, actor, keyset, key).await?;
-        txn.commit().await?;
-        self.secure(keyset, key_id).await?;
-        Ok((key_id, state))
-    }
-
-    /// Brings in a cleartext Tink keyset as a new keyset, all of it or nothing: its primary key
-    /// becomes active, every other one deactivated, so that the next rotation retires it.
-    pub async fn import_tink(
-        &self,
-        actor: &str,
-        keyset: &str,
-        json: &str,
-    ) -> Result<Vec<(i64, KeyState)>, EngineError> {
-        self.refuse_another_kek().await?;
-        let imported = tink::import(json)?;
-        let txn = self.ledger.begin().await?;
-        if !ledger_keys::of_keyset(&txn, keyset).await?.is_empty() {
-            return Err(EngineError::refused(
-                "keyset_exists",
-                format!("keyset `{keyset}` has keys already: import under another name"),
-            ));
-        }
-        ledger_keys::create_keyset(&txn, actor, keyset).await?;
-        let mut stored = Vec::new();
-        for (key, dek) in &imported {
-            let state = if key.primary { KeyState::Active } else { KeyState::Deactivated };
-            ledger_keys::insert(
-                &txn,
-                actor,
-                keyset,
-                self.wrapped(keyset, key.key_id, (Algorithm::Aes256Gcm, Prefix::Tink), dek, state)?,
-            )
-            .await?;
-            stored.push((i64::from(key.key_id.0), state));
-        }
-        // Whoever made this keyset holds it: its next key must be published like an exported one's.
-        ledger_keys::mark_published(&txn, &stored.iter().map(|(id, _)| *id).collect::<Vec<_>>()).await?;
-        let ids: Vec<i64> = stored.iter().map(|(id, _)| *id).collect();
-        let subject = format!("keyset {keyset}");
-        audit::record(
-            &txn,
-            audit::Entry {
-                actor,
-                action: "keyset.imported",
-                subject,
-                before: json!(null),
-                after: json!({"keys": ids, "format": "tink-json"}),
-            },
-        )
-        .await?;
-        txn.commit().await?;
-        self.secure(keyset, ids[0]).await?;
-        Ok(stored)
-    }
-
-    /// The keyset in Tink's cleartext JSON. The export is recorded before it is handed out.
-    pub async fn export_tink(&self, actor: &str, keyset: &str) -> Result<zeroize::Zeroizing<String>, EngineError> {
-        self.back_up(keyset).await?; // from here on rows may be written under any of these keys
-        let loaded = self.load(keyset).await?;
-        let ids: Vec<i64> = loaded.keys().filter(|k| k.state.decrypts()).map(|k| k.key_id.0.into()).collect();
-        let json = tink::export(&loaded);
-        let txn = self.ledger.begin().await?;
-        ledger_keys::record_export(&txn, actor, keyset, &ids, "tink-json").await?;
-        txn.commit().await?;
-        Ok(json)
-    }
-
-    /// Puts every key of the backup back that the ledger has lost. Keys whose KEK is another one are
-    /// refused before anything is written.
-    pub async fn recover(&self, actor: &str) -> Result<Vec<BackupRecord>, EngineError> {
-        let mut records = self.backup.list()?;
-        records.sort_by_key(|r| std::cmp::Reverse(r.version));
-        for record in &records {
-            self.kek.unwrap(&record.keyset, record.key_id, &record.wrapped_dek)?;
-            if record.algorithm.parse::<Algorithm>().is_err() || record.prefix.parse::<Prefix>().is_err() {
-                return Err(EngineError::refused(
-                    "unknown_algorithm",
-                    format!("key {} of the backup is {}", record.key_id, record.algorithm),
-                ));
-            }
-        }
-        let txn = self.ledger.begin().await?;
-        let mut recovered = Vec::new();
-        for record in records {
-            ledger_keys::create_keyset(&txn, actor, &record.keyset).await?;
-            let key = ledger_keys::NewKey {
-                key_id: record.key_id.0.into(),
-                state: KeyState::Deactivated,
-                algorithm: record.algorithm.clone(),
-                prefix: record.prefix.clone(),
-                kek_id: record.kek_id.clone(),
-                wrapped_dek: record.wrapped_dek.clone(),
-            };
-            let version = i32::try_from(record.version).unwrap_or(1);
-            if ledger_keys::recover(&txn, actor, &record.keyset, version, key).await? {
-                recovered.push(record);
-            }
-        }
-        txn.commit().await?;
-        Ok(recovered)
     }
 }

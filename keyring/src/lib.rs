@@ -3,7 +3,8 @@
 //! A [`Keyset`] holds every version of one logical key and is the only thing
 //! that encrypts, decrypts and re-encrypts cells. A [`Kek`] wraps its DEKs for
 //! the ledger and for the [`KeyBackup`]. [`tink`] carries them to and from
-//! applications that use Tink; [`Template`] says what a cell is bound to.
+//! applications that use Tink, [`raw_key`] from those that use a bare AES key;
+//! [`Template`] says what a cell is bound to.
 
 mod algorithm;
 pub mod associated_data;
@@ -15,6 +16,7 @@ pub mod kek;
 mod key;
 mod keyset;
 mod layout;
+pub mod raw_key;
 pub mod tink;
 
 pub use algorithm::{Algorithm, Prefix, UnknownWord};
@@ -26,4 +28,5 @@ pub use kek::{Kek, KekError};
 pub use key::{KeyId, KeyState};
 pub use keyset::{KeyInfo, Keyset, KeysetError, StoredKey, UnwrapError};
 pub use layout::{Encoding, Format, Layout};
-pub use tink::{ImportedKey, TinkError};
+pub use raw_key::RawKeyError;
+pub use tink::{ImportedKey, KeysetFormat, TinkError};

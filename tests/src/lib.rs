@@ -4,6 +4,7 @@
 
 mod eventually;
 mod graph;
+mod kms;
 mod leash;
 mod port;
 mod postgres;
@@ -13,6 +14,7 @@ mod reseal;
 
 pub use eventually::{eventually, wait_until};
 pub use graph::Graph;
+pub use kms::{Kms, shared_kms};
 pub use leash::{Job, Leash, Output};
 pub use postgres::{Postgres, shared_postgres};
 pub use python::{python, run_python, spawn_python};

@@ -9,12 +9,12 @@ use crate::leash::{Job, Leash, Output};
 
 const RUN_WITHIN: Duration = Duration::from_secs(300);
 
-/// The binary under test, as `cargo build --workspace` left it beside this test's own folder.
+/// The binary under test, as `cargo build --workspace --all-features` left it beside this test's own folder.
 pub fn reseal_bin() -> PathBuf {
     let this = std::env::current_exe().expect("this test's path");
     let profile = this.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
     let path = profile.join("reseal");
-    assert!(path.exists(), "{} is missing: cargo build --workspace", path.display());
+    assert!(path.exists(), "{} is missing: cargo build --workspace --all-features", path.display());
     path
 }
 

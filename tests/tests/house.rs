@@ -56,6 +56,21 @@ fn the_worker_knows_no_http() {
     knows_none(&house(), "reseal-worker", HTTP);
 }
 
+/// A KMS is asked by the command line alone, so that no process that works links its client.
+#[test]
+fn neither_the_keyring_nor_the_engine_knows_http() {
+    knows_none(&house(), "reseal-keyring", HTTP);
+    knows_none(&house(), "reseal-engine", HTTP);
+}
+
+/// Its client adds about a minute to a cold build.
+#[test]
+fn the_binary_by_default_links_no_kms_client() {
+    let linked = tree("reseal-cli");
+    assert!(!linked.iter().any(|name| name.starts_with("aws-")), "cargo tree -p reseal-cli");
+    assert!(linked.contains(&"clap".to_owned()), "the question finds what is there");
+}
+
 /// Asked of `cargo tree`, because `cargo metadata` gives a crate the features that any other
 /// member of the workspace switches on, and a service that depends on this crate alone does not.
 #[test]

@@ -1,8 +1,11 @@
 //! `reseal keys`: keys on their way in and out. None of this clears a key.
 
+mod aead;
 mod clear;
+mod export;
+mod file;
+mod import;
 mod list;
-mod tink;
 
 use crate::{
     actor::actor,
@@ -12,6 +15,7 @@ use crate::{
     output::count,
 };
 use reseal_entities::state::KeyState;
+use reseal_keyring::{Algorithm, Prefix};
 use serde_json::json;
 
 #[derive(clap::Subcommand)]
@@ -22,13 +26,16 @@ pub(crate) enum Keys {
     Create {
         /// The keyset
         keyset: String,
+        /// What the key is for [default: as the active key if that is one of these, else AES256_GCM]
+        #[arg(long, value_enum)]
+        algorithm: Option<NewAlgorithm>,
     },
     /// Shows every key, tombstones too
     List,
-    /// Brings a Tink keyset in as a new keyset
-    Import(tink::Args),
-    /// Hands a keyset out in Tink's format
-    Export(tink::Args),
+    /// Brings a Tink keyset, or a bare AES key, in as a new keyset
+    Import(import::Args),
+    /// Hands a keyset out in Tink's formats
+    Export(export::Args),
     /// Says whether a retired key can be cleared, and what is in the way; a worker clears it
     Clear {
         /// The key
@@ -38,13 +45,38 @@ pub(crate) enum Keys {
     Recover,
 }
 
+/// The algorithms that new keys are made for; a test holds them to the keyring's.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum NewAlgorithm {
+    /// AES-256-GCM: the default
+    #[value(name = "AES256_GCM")]
+    Aes256Gcm,
+    /// XChaCha20-Poly1305: for more than 2^31 values under one key
+    #[value(name = "XCHACHA20_POLY1305")]
+    XChaCha20Poly1305,
+}
+
+impl From<NewAlgorithm> for Algorithm {
+    fn from(new: NewAlgorithm) -> Self {
+        match new {
+            NewAlgorithm::Aes256Gcm => Self::Aes256Gcm,
+            NewAlgorithm::XChaCha20Poly1305 => Self::XChaCha20Poly1305,
+        }
+    }
+}
+
+/// An algorithm and a prefix in one word of a list.
+fn kind(algorithm: &str, prefix: &str) -> String {
+    if prefix == Prefix::Raw.as_str() { format!("{algorithm} raw") } else { algorithm.to_owned() }
+}
+
 pub(crate) async fn run(keys: Keys, context: &Context) -> Result<Exit, Failure> {
     match keys {
         Keys::Init => init(context).await,
-        Keys::Create { keyset } => create(&keyset, context).await,
+        Keys::Create { keyset, algorithm } => create(&keyset, algorithm, context).await,
         Keys::List => list::run(context).await,
-        Keys::Import(args) => tink::import(args, context).await,
-        Keys::Export(args) => tink::export(args, context).await,
+        Keys::Import(args) => import::run(args, context).await,
+        Keys::Export(args) => export::run(args, context).await,
         Keys::Clear { key_id } => clear::run(key_id, context).await,
         Keys::Recover => recover(context).await,
     }
@@ -64,9 +96,12 @@ async fn init(context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn create(keyset: &str, context: &Context) -> Result<Exit, Failure> {
+async fn create(keyset: &str, algorithm: Option<NewAlgorithm>, context: &Context) -> Result<Exit, Failure> {
     let keyring = ground::keyring(&context.config()?, &context.output).await?;
-    let (key_id, state) = keyring.create(&actor(), keyset).await?;
+    let (key_id, state) = match algorithm {
+        None => keyring.create(&actor(), keyset).await?,
+        Some(algorithm) => keyring.create_for(&actor(), keyset, algorithm.into()).await?,
+    };
     context.output.show(&json!({"keyset": keyset, "key_id": key_id, "state": state}), || match state {
         KeyState::Active => format!("keyset `{keyset}` has its first key {key_id}, active"),
         _ => format!("keyset `{keyset}` has key {key_id}, {state}: `reseal rotate {keyset} --to {key_id}` promotes it"),

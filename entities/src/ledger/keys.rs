@@ -29,6 +29,33 @@ pub struct NewKey {
     pub wrapped_dek: Vec<u8>,
 }
 
+/// The algorithms that a keyset may be rotated to.
+pub const ROTATED_TO: &[&str] = &["AES256_GCM", "XCHACHA20_POLY1305"];
+
+/// Refuses to rotate to a key under which no new cells should be written.
+pub(super) fn refuse_unless_target(key: &keys::Model) -> Result<(), LedgerError> {
+    let (id, keyset) = (key.key_id, &key.keyset);
+    if key.prefix != "tink" {
+        return Err(LedgerError::refused(
+            "key_is_raw",
+            format!(
+                "key {id} is a raw key, whose cells do not name it: rotate to one of `reseal keys create {keyset}`"
+            ),
+        ));
+    }
+    if !ROTATED_TO.contains(&key.algorithm.as_str()) {
+        return Err(LedgerError::refused(
+            "key_algorithm_not_target",
+            format!(
+                "key {id} is for {}, which is read and rotated from only: rotate to a key for {}, made with `reseal keys create {keyset}`",
+                key.algorithm,
+                ROTATED_TO.join(" or ")
+            ),
+        ));
+    }
+    Ok(())
+}
+
 /// A keyset's keys, oldest version first, tombstones too.
 pub async fn of_keyset(db: &impl ConnectionTrait, keyset: &str) -> Result<Vec<keys::Model>, LedgerError> {
     let found = keys::Entity::find().filter(keys::Column::Keyset.eq(keyset));
@@ -149,6 +176,9 @@ pub async fn promote_if_held(
         ));
     }
     let before = keys.iter().find(|k| k.state == KeyState::Active).map(|k| k.key_id);
+    if rotation.reverses.is_none() {
+        keys.iter().filter(|k| k.key_id == to_key_id).try_for_each(refuse_unless_target)?;
+    }
     for key in keys {
         if matches!(key.state, KeyState::Active | KeyState::Deactivated) && key.key_id != to_key_id {
             let pin = rotation_keys::ActiveModel {

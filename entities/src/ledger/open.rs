@@ -144,6 +144,7 @@ async fn check_the_key(txn: &impl ConnectionTrait, request: &Request) -> Result<
             ),
         ));
     }
+    ledger_keys::refuse_unless_target(key)?;
     if exported && key.exported_at.is_none() {
         return Err(LedgerError::refused(
             "publish_before_promoting",

@@ -69,6 +69,14 @@ pub enum KekError {
         /// The key asked for
         key_id: KeyId,
     },
+    /// The tag of an exported keyset does not verify
+    #[error(
+        "the encrypted keyset does not open for keyset {keyset:?}: it was encrypted under another kek, for another name, or altered; compare the kek ids, and import it under the name that it was exported from"
+    )]
+    KeysetNotAuthentic {
+        /// The name that it was tried for
+        keyset: String,
+    },
     /// The bytes are not laid out as a wrapped key
     #[error(
         "the wrapped key {key_id} of keyset {keyset:?} is truncated or of another version: try `reseal keys recover`"
@@ -106,7 +114,7 @@ impl KekError {
             Self::NotAVariable => "kek_not_a_variable",
             Self::BadBase64(_) => "kek_bad_base64",
             Self::WrongLength { .. } => "kek_wrong_length",
-            Self::NotAuthentic { .. } => "kek_not_authentic",
+            Self::NotAuthentic { .. } | Self::KeysetNotAuthentic { .. } => "kek_not_authentic",
             Self::WrappedMalformed { .. } => "wrapped_malformed",
             Self::DekLength { .. } => "dek_wrong_length",
         }

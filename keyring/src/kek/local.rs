@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{Kek, KekError};
+use super::{Kek, KekError, keyset_associated_data};
 use crate::{Algorithm, Dek, KeyId, cipher::Cipher};
 
 const VERSION: u8 = 1;
@@ -13,6 +13,8 @@ const SEALED_LEN_MIN: usize = 12 + 16;
 
 /// Wrapped key: `01 ‖ iv 12 ‖ wrapped DEK 16 or 32 ‖ tag 16`, AES-256-GCM, with the
 /// associated data `"reseal dek v1" ‖ 00 ‖ keyset ‖ 00 ‖ key id u32 BE`
+///
+/// Exported keyset: `iv 12 ‖ ciphertext ‖ tag 16`, AES-256-GCM: what Tink's `AES256_GCM_RAW` writes.
 pub(super) struct LocalKek {
     id: String,
     cipher: Cipher,
@@ -54,6 +56,15 @@ impl Kek for LocalKek {
             .open(sealed, &associated_data(keyset, key_id))
             .ok_or_else(|| KekError::NotAuthentic { keyset: keyset_name(), key_id })?;
         Dek::from_slice(&dek).map_err(|wrong| KekError::DekLength { keyset: keyset_name(), key_id, length: wrong.0 })
+    }
+
+    fn encrypt_keyset(&self, keyset: &str, serialized: &[u8]) -> Result<Vec<u8>, KekError> {
+        Ok(self.cipher.seal(&[], serialized, &keyset_associated_data(keyset)))
+    }
+
+    fn decrypt_keyset(&self, keyset: &str, ciphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, KekError> {
+        let opened = self.cipher.open(ciphertext, &keyset_associated_data(keyset));
+        opened.ok_or_else(|| KekError::KeysetNotAuthentic { keyset: keyset.to_owned() })
     }
 }
 

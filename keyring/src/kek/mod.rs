@@ -6,6 +6,7 @@ mod file;
 mod local;
 
 pub use error::KekError;
+use zeroize::Zeroizing;
 
 use crate::{Dek, KeyId};
 
@@ -31,6 +32,31 @@ pub trait Kek: Send + Sync {
     /// [`KekError::NotAuthentic`] for another KEK, keyset or key id,
     /// [`KekError::WrappedMalformed`], [`KekError::DekLength`].
     fn unwrap(&self, keyset: &str, key_id: KeyId, wrapped: &[u8]) -> Result<Dek, KekError>;
+
+    /// Encrypts an exported keyset as one AEAD ciphertext, bound to [`keyset_associated_data`]: Tink
+    /// opens it with the same key
+    ///
+    /// Whoever can open it with the KEK can also unwrap every DEK of the ledger.
+    ///
+    /// # Errors
+    ///
+    /// When the KEK cannot be reached.
+    fn encrypt_keyset(&self, keyset: &str, serialized: &[u8]) -> Result<Vec<u8>, KekError>;
+
+    /// What [`Kek::encrypt_keyset`] or Tink encrypted under this KEK for a keyset of this name
+    ///
+    /// # Errors
+    ///
+    /// [`KekError::KeysetNotAuthentic`] for another KEK or name.
+    fn decrypt_keyset(&self, keyset: &str, ciphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, KekError>;
+}
+
+/// What an exported keyset under a KEK is bound to: `"reseal keyset v1:" ‖ name`
+///
+/// No wrapped DEK has associated data that begins so, hence neither can stand in for the other.
+#[must_use]
+pub fn keyset_associated_data(keyset: &str) -> Vec<u8> {
+    [b"reseal keyset v1:", keyset.as_bytes()].concat()
 }
 
 const KNOWN: &str = "file:PATH, env:NAME";

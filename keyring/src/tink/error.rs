@@ -7,16 +7,27 @@ use crate::KeyId;
 #[non_exhaustive]
 pub enum TinkError {
     /// Shows the place only: the parser's own words can quote a key
-    #[error("not a tink keyset in JSON: line {line}, column {column}")]
+    #[error("not a tink keyset in JSON: line {line}, column {column}; a binary one is read with --format tink-binary")]
     Json {
         /// From 1
         line: usize,
         /// From 1
         column: usize,
     },
-    /// Wrapped by one of Tink's own KMS clients
-    #[error("the keyset is encrypted: write it in the clear with tink first, on a machine you trust")]
+    /// No message, or another one
+    #[error(
+        "not a tink keyset in binary protobuf: it is truncated, or of another format; JSON is read with --format tink-json"
+    )]
+    Binary,
+    /// It needs the AEAD that encrypted it
+    #[error("the keyset is encrypted: say with --under what decrypts it")]
     Encrypted,
+    /// It needs none
+    #[error("the keyset is in the clear: say --insecure-cleartext instead of --under")]
+    NotEncrypted,
+    /// Neither keys nor ciphertext
+    #[error("not an encrypted tink keyset: it has no ciphertext")]
+    NoCiphertext,
     /// Nothing to import
     #[error("the keyset has no keys")]
     NoKeys,
@@ -33,7 +44,7 @@ pub enum TinkError {
     #[error("key id {0} is there twice: tink would try both, cells here name one")]
     DuplicateKeyId(KeyId),
     /// Another primitive
-    #[error("key {key_id} is of type {name}: only AesGcmKey with 256 bits is supported")]
+    #[error("key {key_id} is of type {name}: supported are AesGcmKey, AesGcmSivKey and XChaCha20Poly1305Key")]
     Type {
         /// The key
         key_id: KeyId,
@@ -41,42 +52,54 @@ pub enum TinkError {
         name: String,
     },
     /// Not a symmetric key in the clear
-    #[error("key {key_id} (AesGcmKey) has material type {found}: only SYMMETRIC is supported")]
+    #[error("key {key_id} ({name}) has material type {found}: only SYMMETRIC is supported")]
     Material {
         /// The key
         key_id: KeyId,
+        /// Its type
+        name: &'static str,
         /// What it says
         found: String,
     },
     /// Cells without a key id, or with another prefix
-    #[error("key {key_id} (AesGcmKey) has output prefix {found}: only TINK is supported")]
+    #[error("key {key_id} ({name}) has output prefix {found}: supported are TINK, and RAW for an AesGcmKey")]
     Prefix {
         /// The key
         key_id: KeyId,
+        /// Its type
+        name: &'static str,
         /// What it says
         found: String,
     },
     /// Disabled or destroyed
-    #[error("key {key_id} (AesGcmKey) is {found}: enable it, or remove it from the keyset first")]
+    #[error("key {key_id} ({name}) is {found}: enable it, or remove it from the keyset first")]
     Status {
         /// The key
         key_id: KeyId,
+        /// Its type
+        name: &'static str,
         /// What it says
         found: String,
     },
-    /// Not base64, or not a version 0 AesGcmKey message
-    #[error("key {key_id} (AesGcmKey) has a value that is no AesGcmKey of version 0")]
+    /// Not base64, or not a key message of version 0
+    #[error("key {key_id} ({name}) has a value that is no {name} of version 0")]
     Value {
         /// The key
         key_id: KeyId,
+        /// Its type
+        name: &'static str,
     },
-    /// AES-128, or a length that AES does not have
-    #[error("key {key_id} (AesGcmKey) has {bits} bits: only 256 are supported")]
+    /// A length that the algorithm does not have, or that nobody should use
+    #[error("key {key_id} ({name}) has {bits} bits: supported are {}", supported.iter().map(usize::to_string).collect::<Vec<_>>().join(" and "))]
     KeyLength {
         /// The key
         key_id: KeyId,
+        /// Its type
+        name: &'static str,
         /// Bits found
         bits: usize,
+        /// Bits that its type may have
+        supported: Vec<usize>,
     },
 }
 
@@ -86,7 +109,10 @@ impl TinkError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Json { .. } => "tink_json",
+            Self::Binary => "tink_binary",
             Self::Encrypted => "tink_encrypted",
+            Self::NotEncrypted => "tink_not_encrypted",
+            Self::NoCiphertext => "tink_no_ciphertext",
             Self::NoKeys => "tink_no_keys",
             Self::MissingPrimary => "tink_missing_primary",
             Self::UnknownPrimary(_) => "tink_unknown_primary",

@@ -7,7 +7,10 @@ mod kek;
 mod keys;
 mod keysets;
 mod malformed;
+mod raw_key;
 mod tink;
+mod tink_binary;
+mod tink_encrypted;
 
 use reseal_keyring::{Dek, KeyId, KeyInfo, KeyState, Keyset};
 

@@ -1,11 +1,15 @@
-use reseal_keyring::{KeyId, KeyInfo, KeyState, Keyset, TinkError, tink};
+use reseal_keyring::{
+    Algorithm, Dek, Encoding, Format, ImportedKey, KeyId, KeyInfo, KeyState, Keyset, KeysetFormat, Layout, Prefix,
+    TinkError, tink,
+};
 use serde_json::{Value, json};
 
 use super::{ROW, dek, keyset, vectors};
 
 const NATIVE: &str = "AES256_GCM";
+const JSON: KeysetFormat = KeysetFormat::Json;
 
-fn cases() -> Vec<Value> {
+pub(crate) fn cases() -> Vec<Value> {
     let file = super::json(&vectors("tink.json"));
     file["vectors"].as_array().unwrap().clone()
 }
@@ -15,58 +19,62 @@ fn native_keyset() -> Value {
     cases.find(|case| case["template"] == NATIVE).unwrap()["keyset_json"].clone()
 }
 
+fn import(json: &str) -> Result<Vec<(ImportedKey, Dek)>, TinkError> {
+    tink::import(json.as_bytes(), JSON)
+}
+
+fn exported(keyset: &Keyset) -> String {
+    String::from_utf8(tink::export(keyset, JSON).to_vec()).unwrap()
+}
+
 fn refused(keyset: &Value) -> TinkError {
-    tink::import(&keyset.to_string()).map(|_| ()).unwrap_err()
+    import(&keyset.to_string()).map(|_| ()).unwrap_err()
 }
 
 fn imported(json: &str) -> Keyset {
-    let keys = tink::import(json).unwrap().into_iter();
+    as_keyset(import(json).unwrap())
+}
+
+/// What an import makes of a keyset.
+pub(crate) fn as_keyset(keys: Vec<(ImportedKey, Dek)>) -> Keyset {
     let keys = (1..).zip(keys).map(|(version, (key, dek))| {
         let state = if key.primary { KeyState::Active } else { KeyState::Deactivated };
-        let key_id = key.key_id;
-        (KeyInfo::native(key_id, version, state), Some(dek))
+        let ImportedKey { key_id, algorithm, prefix, .. } = key;
+        (KeyInfo { key_id, version, state, algorithm, prefix }, Some(dek))
     });
     Keyset::new("imported", keys.collect()).unwrap()
 }
 
 #[test]
-fn cells_that_tink_wrote_decrypt() {
-    let mut decrypted = 0;
-    for case in cases().iter().filter(|case| case["template"] == NATIVE) {
-        let keyset = imported(&case["keyset_json"].to_string());
-        let cell = hex::decode(case["ciphertext_hex"].as_str().unwrap()).unwrap();
-        let data = case["aad"].as_str().unwrap().as_bytes();
-
-        let plaintext = keyset.decrypt(&cell, data).unwrap();
-
-        assert_eq!(plaintext[..], *case["plaintext"].as_str().unwrap().as_bytes());
-        decrypted += 1;
-    }
-    assert!(decrypted >= 1);
-}
-
-#[test]
-fn every_other_template_is_refused_by_its_name() {
-    let mut codes = Vec::new();
-    for case in cases().iter().filter(|case| case["template"] != NATIVE) {
-        let error = refused(&case["keyset_json"]);
+fn every_supported_template_of_tink_is_read_and_every_other_refused_by_its_name() {
+    let layout = Layout { format: Format::RawAesGcm, encoding: Encoding::Bytes };
+    let (mut read, mut refused_by_name) = (Vec::new(), Vec::new());
+    for case in cases() {
+        let template = case["template"].as_str().unwrap().to_owned();
         let key = &case["keyset_json"]["key"][0];
-        let name = key["keyData"]["typeUrl"].as_str().unwrap();
-        let name = name.rsplit('.').next().unwrap();
-        let text = error.to_string();
-        assert!(text.contains(name), "{text}");
-        assert!(text.contains(&key["keyId"].to_string()), "{text}");
-        codes.push((case["template"].as_str().unwrap().to_owned(), error.code()));
+        match import(&case["keyset_json"].to_string()) {
+            Ok(keys) => {
+                let word = template.trim_end_matches("_RAW");
+                let prefix = if word == template { Prefix::Tink } else { Prefix::Raw };
+                assert_eq!((keys[0].0.algorithm.as_str(), keys[0].0.prefix), (word, prefix));
+                let keyset = as_keyset(keys);
+                let cell = hex::decode(case["ciphertext_hex"].as_str().unwrap()).unwrap();
+                let data = case["aad"].as_str().unwrap().as_bytes();
+                let plaintext = keyset.decrypt_from(layout, &cell, data).unwrap();
+                assert_eq!(plaintext[..], *case["plaintext"].as_str().unwrap().as_bytes(), "{template}");
+                read.push(template);
+            }
+            Err(error) => {
+                let text = error.to_string();
+                let name = key["keyData"]["typeUrl"].as_str().unwrap().rsplit('.').next().unwrap();
+                assert!(text.contains(name) && text.contains(&key["keyId"].to_string()), "{text}");
+                assert_eq!(error.code(), "tink_type", "{template}");
+                refused_by_name.push(template);
+            }
+        }
     }
-    for (template, code) in &codes {
-        let expected = match template.as_str() {
-            "AES128_GCM" => "tink_key_length",
-            "AES256_GCM_RAW" => "tink_prefix",
-            _ => "tink_type",
-        };
-        assert_eq!(*code, expected, "{template}");
-    }
-    assert!(codes.len() >= 7, "{codes:?}");
+    assert_eq!(read, ["AES128_GCM", NATIVE, "AES256_GCM_RAW", "XCHACHA20_POLY1305", "AES256_GCM_SIV"]);
+    assert_eq!(refused_by_name, ["AES256_CTR_HMAC_SHA256", "AES128_EAX", "AES256_SIV"]);
 }
 
 #[test]
@@ -78,7 +86,7 @@ fn an_import_keeps_order_ids_and_primary() {
     keyset["key"].as_array_mut().unwrap().push(second);
     keyset["primaryKeyId"] = json!("4294967295");
 
-    let keys = tink::import(&keyset.to_string()).unwrap();
+    let keys = import(&keyset.to_string()).unwrap();
 
     let keys: Vec<_> = keys.iter().map(|(key, _)| (key.key_id, key.primary)).collect();
     assert_eq!(keys, [(KeyId(1_540_500_288), false), (KeyId(u32::MAX), true)]);
@@ -87,13 +95,23 @@ fn an_import_keeps_order_ids_and_primary() {
 #[test]
 fn one_key_that_cannot_be_imported_refuses_the_keyset() {
     let cases = cases();
-    let raw = cases.iter().find(|case| case["template"] == "AES256_GCM_RAW").unwrap();
+    let eax = cases.iter().find(|case| case["template"] == "AES128_EAX").unwrap();
     let mut keyset = native_keyset();
-    let bad = raw["keyset_json"]["key"][0].clone();
+    let bad = eax["keyset_json"]["key"][0].clone();
     keyset["key"].as_array_mut().unwrap().push(bad);
-    let key_id = KeyId(1_044_518_537);
-    let found = "RAW".to_owned();
-    assert_eq!(refused(&keyset), TinkError::Prefix { key_id, found });
+    let key_id = KeyId(582_568_160);
+    assert_eq!(refused(&keyset), TinkError::Type { key_id, name: "AesEaxKey".to_owned() });
+}
+
+#[test]
+fn raw_keys_are_for_aes_gcm_only() {
+    for template in ["XCHACHA20_POLY1305", "AES256_GCM_SIV"] {
+        let mut keyset = cases().into_iter().find(|case| case["template"] == template).unwrap()["keyset_json"].take();
+        keyset["key"][0]["outputPrefixType"] = json!("RAW");
+        let error = refused(&keyset);
+        assert_eq!(error.code(), "tink_prefix");
+        assert!(error.to_string().contains(&keyset["key"][0]["keyId"].to_string()), "{error}");
+    }
 }
 
 #[test]
@@ -147,18 +165,22 @@ fn a_key_message_with_anything_unexpected_is_refused() {
     let with = |parts: &[&[u8]]| {
         let mut keyset = native_keyset();
         keyset["key"][0]["keyData"]["value"] = json!(STANDARD.encode(parts.concat()));
-        tink::import(&keyset.to_string()).map(|_| ()).map_err(|error| error.code())
+        import(&keyset.to_string()).map(|_| ()).map_err(|error| error.code())
     };
     assert_eq!(with(&[&[0x1A, 32], &key]), Ok(()));
     assert_eq!(with(&[&[0x08, 0, 0x1A, 32], &key]), Ok(()));
-    let refused = Err("tink_value");
-    assert_eq!(with(&[&[0x08, 1, 0x1A, 32], &key]), refused, "version 1");
-    assert_eq!(with(&[&[0x08, 0x80, 0, 0x1A, 32], &key]), refused, "long varint");
-    assert_eq!(with(&[&[0x12, 0, 0x1A, 32], &key]), refused, "field 2");
-    assert_eq!(with(&[&[0x1A, 32], &key, &[0x20, 1]]), refused, "field 4");
-    assert_eq!(with(&[&[0x1A, 32], &key, &[0x1A, 32], &key]), refused, "twice");
-    assert_eq!(with(&[&[0x1A, 33], &key]), refused, "too short");
-    assert_eq!(with(&[&[0x1A, 16], &key[..16]]), Err("tink_key_length"));
+    let no_value = Err("tink_value");
+    assert_eq!(with(&[&[0x08, 1, 0x1A, 32], &key]), no_value, "version 1");
+    assert_eq!(with(&[&[0x08, 0x80, 0, 0x1A, 32], &key]), no_value, "long varint");
+    assert_eq!(with(&[&[0x12, 0, 0x1A, 32], &key]), no_value, "field 2");
+    assert_eq!(with(&[&[0x1A, 32], &key, &[0x20, 1]]), no_value, "field 4");
+    assert_eq!(with(&[&[0x1A, 32], &key, &[0x1A, 32], &key]), no_value, "twice");
+    assert_eq!(with(&[&[0x1A, 33], &key]), no_value, "too short");
+    assert_eq!(with(&[&[0x1A, 16], &key[..16]]), Ok(()), "AES-128");
+    assert_eq!(with(&[&[0x1A, 24], &key[..24]]), Err("tink_key_length"));
+    let mut chacha = cases().into_iter().find(|case| case["template"] == "XCHACHA20_POLY1305").unwrap();
+    chacha["keyset_json"]["key"][0]["keyData"]["value"] = json!(STANDARD.encode([&[0x1A, 16], &key[..16]].concat()));
+    assert_eq!(refused(&chacha["keyset_json"]).code(), "tink_key_length");
 }
 
 #[test]
@@ -169,7 +191,7 @@ fn a_broken_keyset_is_refused_without_showing_it() {
         format!("{{\"primaryKeyId\": \"{secret}\", \"key\": []}}"),
         secret.to_owned(),
     ] {
-        let error = tink::import(&text).map(|_| ()).unwrap_err();
+        let error = import(&text).map(|_| ()).unwrap_err();
         assert_eq!(error.code(), "tink_json");
         assert!(!format!("{error} {error:?}").contains("c2Vj"));
     }
@@ -179,7 +201,7 @@ fn a_broken_keyset_is_refused_without_showing_it() {
 fn an_exported_keyset_reads_what_the_keyset_wrote_and_the_other_way_round() {
     let ours = keyset(&[(1, KeyState::Deactivated), (2, KeyState::Active), (3, KeyState::PreActive)]);
 
-    let theirs = imported(&tink::export(&ours));
+    let theirs = imported(&exported(&ours));
 
     assert_eq!(theirs.active(), ours.active());
     let cell = ours.encrypt_with(KeyId(3), b"value", ROW).unwrap();
@@ -199,7 +221,7 @@ fn an_export_leaves_suspended_and_destroyed_keys_out() {
         (4, KeyState::Active),
         (5, KeyState::PreActive),
     ]);
-    let json: Value = serde_json::from_str(&tink::export(&keyset)).unwrap();
+    let json: Value = serde_json::from_str(&exported(&keyset)).unwrap();
     assert_eq!(json["primaryKeyId"], 4);
     let ids = json["key"].as_array().unwrap().iter().map(|key| &key["keyId"]);
     assert_eq!(ids.collect::<Vec<_>>(), [3, 4, 5]);
@@ -207,22 +229,24 @@ fn an_export_leaves_suspended_and_destroyed_keys_out() {
 
 #[test]
 fn an_export_has_tinks_own_shape() {
-    let theirs = native_keyset();
-    let keyset = imported(&theirs.to_string());
-    let ours: Value = serde_json::from_str(&tink::export(&keyset)).unwrap();
-    assert_eq!(ours, theirs);
+    for case in cases() {
+        let theirs = &case["keyset_json"];
+        let Ok(keys) = import(&theirs.to_string()) else { continue };
+        let ours: Value = serde_json::from_str(&exported(&as_keyset(keys))).unwrap();
+        assert_eq!(ours, *theirs);
+    }
 }
 
 #[test]
 fn the_longest_export_fits_the_room_reserved_for_it() {
-    let state = |version| {
-        if version == 1 { KeyState::Active } else { KeyState::Deactivated }
-    };
     let keys = (1..=50).map(|version| {
-        let info = super::info(u32::MAX - version, version, state(version));
-        (info, Some(dek(version)))
+        let state = if version == 1 { KeyState::Active } else { KeyState::Deactivated };
+        let info = super::info(u32::MAX - version, version, state);
+        (KeyInfo { algorithm: Algorithm::XChaCha20Poly1305, ..info }, Some(dek(version)))
     });
     let keyset = Keyset::new("default", keys.collect()).unwrap();
     // Grown, it would have left keys behind; a debug assertion in `export` looks.
-    assert_eq!(tink::import(&tink::export(&keyset)).unwrap().len(), 50);
+    for format in [JSON, KeysetFormat::Binary] {
+        assert_eq!(tink::import(&tink::export(&keyset, format), format).unwrap().len(), 50);
+    }
 }

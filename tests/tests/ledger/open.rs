@@ -5,17 +5,19 @@ use std::{collections::BTreeSet, sync::Arc};
 use reseal_entities::{
     ledger::{
         Ledger, LedgerError,
+        keys::{ROTATED_TO, promote_if_held},
         open::{Opened, Request, find, lost_the_race, open_if_none_is},
     },
     rotations,
     state::{KeyState, RotationState},
 };
+use reseal_keyring::{Algorithm, Prefix};
 use sea_orm::{EntityTrait, Iterable, PaginatorTrait};
 use tokio::{sync::Barrier, task::JoinSet};
 
 use crate::{
     ground::{alone, for_each_ledger, run, warm},
-    rows::{World, key, keyset},
+    rows::{World, key, key_for, keyset},
 };
 
 fn request(keyset: &str) -> Request {
@@ -168,6 +170,34 @@ fn only_a_pre_active_key_of_the_keyset_can_be_rotated_to() {
         let opened = open(&ledger, &to(pre_active)).await.unwrap();
         let row = rotations::Entity::find_by_id(id(&opened)).one(ledger.db()).await.unwrap().unwrap();
         assert_eq!(row.to_key_id, Some(pre_active));
+    });
+}
+
+#[test]
+fn only_a_native_key_of_a_target_algorithm_is_rotated_to_and_promoted() {
+    for_each_ledger(async |ledger| {
+        let mut targets = Vec::new();
+        for (algorithm, prefix) in Algorithm::ALL.iter().flat_map(|a| Prefix::ALL.iter().map(move |p| (a, p))) {
+            let (name, _) = rotatable(&ledger).await;
+            let kind = (algorithm.as_str(), prefix.as_str());
+            let to = key_for(ledger.db(), &name, 2, KeyState::PreActive, kind).await;
+            let request = Request { to_key_id: Some(to), ..request(&name) };
+            let w = World::at(ledger.db(), RotationState::Planning).await;
+            let new = key_for(ledger.db(), &w.keyset, 3, KeyState::PreActive, kind).await;
+            let r = rotations::Entity::find_by_id(w.id).one(ledger.db()).await.unwrap().unwrap();
+            let promoted = alone(&ledger, async |txn| promote_if_held(txn, "w", &r, new).await).await;
+
+            if *prefix == Prefix::Tink && algorithm.may_be_rotated_to() {
+                assert!(matches!(open(&ledger, &request).await.unwrap(), Opened::Created(_)), "{kind:?}");
+                promoted.unwrap();
+                targets.push(algorithm.as_str());
+                continue;
+            }
+            let code = if *prefix == Prefix::Raw { "key_is_raw" } else { "key_algorithm_not_target" };
+            assert_eq!(refusal(&ledger, &request).await, code, "{kind:?}");
+            assert_eq!(promoted.unwrap_err().code(), code, "{kind:?}");
+        }
+        assert_eq!(targets, ROTATED_TO);
     });
 }
 

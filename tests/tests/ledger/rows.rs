@@ -27,6 +27,17 @@ pub(crate) async fn keyset(db: &impl ConnectionTrait) -> String {
 
 /// A key of generation 1 (0 while pre_active).
 pub(crate) async fn key(db: &impl ConnectionTrait, keyset: &str, version: i32, state: KeyState) -> i64 {
+    key_for(db, keyset, version, state, ("AES256_GCM", "tink")).await
+}
+
+/// The same with an algorithm and a prefix.
+pub(crate) async fn key_for(
+    db: &impl ConnectionTrait,
+    keyset: &str,
+    version: i32,
+    state: KeyState,
+    (algorithm, prefix): (&str, &str),
+) -> i64 {
     let key_id = number();
     let row = keys::ActiveModel {
         key_id: Set(key_id),
@@ -34,7 +45,8 @@ pub(crate) async fn key(db: &impl ConnectionTrait, keyset: &str, version: i32, s
         version: Set(version),
         state: Set(state),
         generation: Set(i64::from(state != KeyState::PreActive)),
-        algorithm: Set("AES256_GCM".into()),
+        algorithm: Set(algorithm.into()),
+        prefix: Set(prefix.into()),
         kek_id: Set("kek".into()),
         wrapped_dek: Set((state != KeyState::Destroyed).then(|| vec![1, 2, 3])),
         encryptions: Set(0),

@@ -5,12 +5,13 @@ use crate::{
     site::{Site, column},
 };
 use reseal_config::SecretUrl;
-use reseal_engine::{Engine, check, keys::Keyring, operate};
+use reseal_engine::{Engine, EngineError, check, keys::Keyring, operate};
 use reseal_entities::{
     job::{Job, JobKind},
     ledger::{catalog, keys as ledger_keys, quarantine, retry},
     state::{KeyState, RotationState},
 };
+use reseal_keyring::{Keyset, KeysetFormat, tink};
 use sea_orm::DbBackend;
 
 on_every_database! {
@@ -189,14 +190,19 @@ async fn a_copy_of_the_source_is_not_taken_for_it(backend: DbBackend) {
     assert_eq!(site.read_all().await, truth);
 }
 
+async fn export(site: &Site) {
+    let write = async |keyset: &Keyset| Ok::<_, EngineError>(tink::export(keyset, KeysetFormat::Json));
+    site.engine.keyring.export("tester", "default", "tink-json", write).await.unwrap();
+}
+
 async fn an_export_before_the_promotion_must_have_the_new_key(backend: DbBackend) {
     let site = Site::new(backend).await;
     site.seed(10).await;
     let id = site.request().await;
-    site.engine.keyring.export_tink("tester", "default").await.unwrap();
+    export(&site).await;
     let status = site.drive(id, |s| s.code.is_some()).await;
     assert_eq!(status.code.as_deref(), Some("publish_before_promoting"));
-    site.engine.keyring.export_tink("tester", "default").await.unwrap();
+    export(&site).await;
     site.drive_to(id, RotationState::Completed).await;
 }
 

@@ -13,12 +13,12 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     let ledger = ground::ledger_only(&context.config()?).await?;
     let keys = ledger_keys::all(ledger.db()).await?;
     let mut table =
-        Table::new(&["keyset", "version#", "key id#", "state", "generation#", "created", "encryptions#", "exported"]);
+        Table::new(&["keyset", "version#", "key id#", "state", "algorithm", "created", "encryptions#", "exported"]);
     let mut objects = Vec::new();
     for k in keys {
         objects.push(json!({
             "keyset": k.keyset, "version": k.version, "key_id": k.key_id, "state": k.state,
-            "generation": k.generation, "algorithm": k.algorithm, "kek_id": k.kek_id, "encryptions": k.encryptions,
+            "generation": k.generation, "algorithm": k.algorithm, "prefix": k.prefix, "kek_id": k.kek_id, "encryptions": k.encryptions,
             "created_at": time(k.created_at), "activated_at": k.activated_at.map(time),
             "deactivated_at": k.deactivated_at.map(time), "destroyed_at": k.destroyed_at.map(time),
             "exported_at": k.exported_at.map(time),
@@ -28,7 +28,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
             k.version.to_string(),
             k.key_id.to_string(),
             k.state.to_string(),
-            k.generation.to_string(),
+            super::kind(&k.algorithm, &k.prefix),
             time(k.created_at),
             grouped(k.encryptions),
             k.exported_at.map(time).unwrap_or_default(),

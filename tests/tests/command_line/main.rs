@@ -1,5 +1,7 @@
 //! The command line as a user meets it.
 
+mod keysets;
+
 use reseal_tests::{Output, Reseal, wait_until};
 use serde_json::Value;
 use std::{os::unix::fs::PermissionsExt, time::Duration};
