@@ -129,10 +129,8 @@ impl Inquiry {
         prover: &mut dyn Prover,
         blocks: &mut Vec<String>,
     ) -> Result<(), EngineError> {
-        let of_source = self.columns.iter().filter(|c| c.source == source);
-        let registered: Vec<Place> =
-            of_source.map(|c| (c.schema_name.clone(), c.table_name.clone(), c.column_name.clone())).collect();
-        for stray in prover.strays(&registered, ignored(engine, source), &self.retired).await? {
+        let registered = places(&self.columns, source);
+        for stray in prover.strays(&registered, ignored(engine, source), &self.retired, None).await?.found {
             blocks.push(format!(
                 "{source}:{} is not registered and holds {} cells under the retired key (register it with [[table]] and \
                  `reseal check`, or empty it)",
@@ -141,6 +139,12 @@ impl Inquiry {
         }
         Ok(())
     }
+}
+
+/// Where a source's registered columns are.
+pub(crate) fn places(columns: &[catalog_row::Model], source: &str) -> Vec<Place> {
+    let of_source = columns.iter().filter(|c| c.source == source);
+    of_source.map(|c| (c.schema_name.clone(), c.table_name.clone(), c.column_name.clone())).collect()
 }
 
 pub(crate) fn ignored<'a>(engine: &'a Engine, source: &str) -> &'a [String] {

@@ -8,7 +8,7 @@ use crate::{
     engine::Target,
     error::EngineError,
     retry,
-    source::{CellColumn, Header, Prover, Range, Row, SourceError, SourceErrorKind, Swap},
+    source::{CellColumn, Header, Prover, Range, Row, SourceError, SourceErrorKind, Swap, Tried},
 };
 use reseal_entities::ledger::quarantine::Finding;
 use reseal_keyring::{Keyset, cell};
@@ -107,6 +107,15 @@ impl<'a> Work<'a> {
             rows = patiently(|| source.read_again(shape, &left, &self.active)).await?;
         }
         Ok(outcome)
+    }
+
+    /// Re-encrypts `rows` and takes it back: what it cost, how many rows could not be, and the database's time.
+    pub(crate) async fn try_chunk(&self, rows: Vec<Row>) -> Result<(Tried, u64, Duration), EngineError> {
+        let Target { source, shape, .. } = self.target;
+        let (swaps, findings) = self.reencrypt(rows).await?;
+        let began = Instant::now();
+        let tried = if swaps.is_empty() { Tried::default() } else { source.try_swap(shape, &swaps).await? };
+        Ok((tried, findings.len() as u64, began.elapsed()))
     }
 
     /// Decrypts and encrypts, off the async threads.

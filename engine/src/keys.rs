@@ -85,6 +85,11 @@ impl Keyring {
         Ok(loaded.knowing(named.chain(self.backup.ids()?)))
     }
 
+    /// The keyset as it would be once a key that exists nowhere else was promoted: for trying, in memory only.
+    pub(crate) async fn trial(&self, name: &str, key_id: KeyId, algorithm: Algorithm) -> Result<Keyset, EngineError> {
+        Ok(self.load(name).await?.with_trial_key(key_id, algorithm)?)
+    }
+
     /// Keys that the backup has and the ledger does not.
     pub async fn lost(&self) -> Result<Vec<KeyId>, EngineError> {
         let known: Vec<KeyId> = ledger_keys::all(self.ledger.db()).await?.iter().map(id_of).collect();

@@ -16,8 +16,11 @@ mod fences;
 mod length;
 mod step;
 mod sweep;
+mod walk;
 
 pub mod plan;
+
+pub mod dry_run;
 
 pub mod dispatch;
 

@@ -4,8 +4,8 @@ use crate::{
     engine::{Engine, Stop, by_table},
     error::EngineError,
     fences, length,
-    source::{KeyType, Range, Shape},
     step::{self, Stepped},
+    walk::Walk,
 };
 use reseal_entities::{
     keys,
@@ -15,9 +15,6 @@ use reseal_entities::{
 };
 use reseal_keyring::Algorithm;
 use std::collections::BTreeSet;
-
-/// Batches written in one transaction.
-const STRETCH: i64 = 200;
 
 /// Does a rotation's planning, if it is due.
 pub async fn plan(engine: &Engine, rotation_id: i64, stop: Stop<'_>) -> Result<Stepped, EngineError> {
@@ -195,11 +192,9 @@ async fn cut(
 ) -> Result<(), EngineError> {
     let target = engine.planned_target(&table).await?;
     let Some(max_key) = table.max_key.clone() else { return Ok(()) };
+    let mut walk = Walk::new(&target, table.planned_up_to.clone(), max_key, rotation.batch_rows.into());
     loop {
-        let range = Range { after: table.planned_up_to.clone(), up_to: Some(max_key.clone()) };
-        let bounds = target.source.bounds(&target.shape, &range, rotation.batch_rows.into(), STRETCH).await?;
-        let last = (bounds.len() as i64) < STRETCH
-            || bounds.last().is_none_or(|b| reaches(&target.shape, &b.up_to_key, &max_key));
+        let (bounds, last) = walk.stretch().await?;
         let txn = engine.ledger.begin().await?;
         plan::add_batches_if_held(&txn, rotation, &table, &bounds, last).await?;
         txn.commit().await?;
@@ -210,14 +205,5 @@ async fn cut(
             return Ok(());
         }
         table.planned_up_to = bounds.last().map(|b| b.up_to_key.clone());
-    }
-}
-
-/// True when `key` is the largest planned key. A row that vanished meanwhile ends the walk by giving
-/// fewer bounds, so equality is enough.
-fn reaches(shape: &Shape, key: &str, max_key: &str) -> bool {
-    match shape.key.as_slice() {
-        [one] if one.ty == KeyType::Integer => key.parse::<i64>().ok() >= max_key.parse::<i64>().ok(),
-        _ => key == max_key,
     }
 }

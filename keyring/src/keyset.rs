@@ -131,6 +131,24 @@ impl Keyset {
         self
     }
 
+    /// The same with a new key of `algorithm` active, made here and kept nowhere: nothing that is encrypted
+    /// with it may stay
+    ///
+    /// # Errors
+    ///
+    /// `keyset_duplicate_key_id` when `key_id` is taken.
+    pub fn with_trial_key(mut self, key_id: KeyId, algorithm: Algorithm) -> Result<Self, KeysetError> {
+        if self.info(key_id).is_some() {
+            return Err(KeysetError::DuplicateKeyId(key_id));
+        }
+        let version = self.keys().map(|info| info.version).max().unwrap_or(0) + 1;
+        self.keys[self.active].info.state = KeyState::Deactivated;
+        let info = KeyInfo { key_id, version, state: KeyState::Active, algorithm, prefix: Prefix::Tink };
+        self.active = self.keys.len();
+        self.keys.push(Key::new((info, Some(Dek::generate(algorithm)))));
+        Ok(self)
+    }
+
     /// The logical key's name, e.g. `default`
     #[must_use]
     pub fn name(&self) -> &str {

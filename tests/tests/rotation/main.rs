@@ -2,6 +2,7 @@
 
 mod adoption;
 mod adversity;
+mod forecast;
 mod mistakes;
 mod refusals;
 mod schemas;

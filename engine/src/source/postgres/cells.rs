@@ -153,7 +153,11 @@ fn identity_of<'v>(column: &CellColumn, old: &'v [u8]) -> Cow<'v, [u8]> {
 }
 
 /// One `UPDATE … FROM unnest(…)`. A column that stays as it is compares and sets nothing.
-pub(super) async fn swap(pool: &PgPool, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError> {
+pub(super) async fn swap(
+    executor: impl sqlx::PgExecutor<'_>,
+    shape: &Shape,
+    swaps: &[Swap],
+) -> Result<Vec<String>, SourceError> {
     let (mut sets, mut same, mut more) = (vec![], vec![same_key(shape)], vec![]);
     for (i, column) in shape.columns.iter().enumerate() {
         let c = quoted(&column.name);
@@ -180,5 +184,5 @@ pub(super) async fn swap(pool: &PgPool, shape: &Shape, swaps: &[Swap]) -> Result
         let new = swaps.iter().map(|s| s.cells[i].as_ref().map(|(_, new)| new.as_slice()));
         update = update.bind(old.iter().map(Option::as_deref).collect::<Vec<_>>()).bind(new.collect::<Vec<_>>());
     }
-    update.fetch_all(pool).await?.iter().map(|row| key_of(shape, row, 0)).collect()
+    update.fetch_all(executor).await?.iter().map(|row| key_of(shape, row, 0)).collect()
 }

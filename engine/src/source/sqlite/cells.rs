@@ -2,6 +2,7 @@
 
 use super::{key::*, *};
 use reseal_keyring::cell::PREFIX_LEN;
+use sqlx::SqliteConnection;
 
 /// The largest primary key.
 pub(super) async fn max_key(pool: &SqlitePool, shape: &Shape) -> Result<Option<String>, SourceError> {
@@ -126,10 +127,14 @@ fn rows_of(shape: &Shape, found: Vec<SqliteRow>) -> Result<Vec<Row>, SourceError
 
 /// One `UPDATE … FROM (VALUES …)`, split where SQLite's limit of bound values (32,766) demands it;
 /// each part is a transaction of its own.
-pub(super) async fn swap(pool: &SqlitePool, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError> {
+pub(super) async fn swap(
+    connection: &mut SqliteConnection,
+    shape: &Shape,
+    swaps: &[Swap],
+) -> Result<Vec<String>, SourceError> {
     let mut swapped = Vec::with_capacity(swaps.len());
     for some in swaps.chunks(30_000 / (shape.key.len() + 2 * shape.columns.len())) {
-        swapped.extend(swap_some(pool, shape, some).await?);
+        swapped.extend(swap_some(&mut *connection, shape, some).await?);
     }
     Ok(swapped)
 }
@@ -139,7 +144,11 @@ fn is_short(column: &CellColumn) -> bool {
     column.compare() == Compare::Prefix
 }
 
-async fn swap_some(pool: &SqlitePool, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError> {
+async fn swap_some(
+    connection: &mut SqliteConnection,
+    shape: &Shape,
+    swaps: &[Swap],
+) -> Result<Vec<String>, SourceError> {
     let (mut names, mut sets, mut same) = (Vec::new(), Vec::new(), Vec::new());
     for (i, column) in shape.key.iter().enumerate() {
         names.push(format!("reseal_k{i}"));
@@ -176,5 +185,5 @@ async fn swap_some(pool: &SqlitePool, shape: &Shape, swaps: &[Swap]) -> Result<V
             update = update.bind(old).bind(cell.as_ref().map(|(_, new)| new.clone()));
         }
     }
-    update.fetch_all(pool).await?.iter().map(|row| key_of(shape, row)).collect()
+    update.fetch_all(connection).await?.iter().map(|row| key_of(shape, row)).collect()
 }
