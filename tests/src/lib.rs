@@ -19,5 +19,5 @@ pub use leash::{Job, Leash, Output};
 pub use postgres::{Postgres, shared_postgres};
 pub use python::{python, run_python, spawn_python};
 pub use redis::Redis;
-pub use reseal::{Child, Reseal, reseal_bin};
+pub use reseal::{Child, Reseal, example_bin, reseal_bin};
 pub use rustix::process::Signal;

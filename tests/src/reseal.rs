@@ -11,10 +11,19 @@ const RUN_WITHIN: Duration = Duration::from_secs(300);
 
 /// The binary under test, as `cargo build --workspace --all-features` left it beside this test's own folder.
 pub fn reseal_bin() -> PathBuf {
+    built("reseal", "cargo build --workspace --all-features")
+}
+
+/// An example, as `cargo build --workspace --examples` left it.
+pub fn example_bin(name: &str) -> PathBuf {
+    built(&format!("examples/{name}"), "cargo build --workspace --all-features --examples")
+}
+
+fn built(name: &str, how: &str) -> PathBuf {
     let this = std::env::current_exe().expect("this test's path");
     let profile = this.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
-    let path = profile.join("reseal");
-    assert!(path.exists(), "{} is missing: cargo build --workspace --all-features", path.display());
+    let path = profile.join(name);
+    assert!(path.exists(), "{} is missing: {how}", path.display());
     path
 }
 

@@ -71,6 +71,20 @@ fn the_binary_by_default_links_no_kms_client() {
     assert!(linked.contains(&"clap".to_owned()), "the question finds what is there");
 }
 
+#[test]
+fn storage_knows_no_engine_and_no_queue() {
+    knows_none(&house(), "reseal-storage", QUEUES);
+    knows_none(&house(), "reseal-storage", HTTP);
+    let rooms = ["reseal-engine", "reseal-worker", "reseal-producer", "reseal-config", "reseal-migration"];
+    knows_none(&house(), "reseal-storage", &rooms);
+}
+
+#[test]
+fn worker_and_producer_do_not_link_what_applications_embed() {
+    knows_none(&house(), "reseal-worker", &["reseal-storage"]);
+    knows_none(&house(), "reseal-producer", &["reseal-storage"]);
+}
+
 /// Asked of `cargo tree`, because `cargo metadata` gives a crate the features that any other
 /// member of the workspace switches on, and a service that depends on this crate alone does not.
 #[test]

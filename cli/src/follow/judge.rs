@@ -104,6 +104,8 @@ mod tests {
             old_key_state: None,
             gate: Vec::new(),
             workers: 1,
+            writers: Vec::new(),
+            stragglers: Vec::new(),
             requested_at: 0,
             completed_at: None,
             waiting_left_ms: None,

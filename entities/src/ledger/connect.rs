@@ -24,14 +24,24 @@ impl Ledger {
         if url.starts_with("sqlite:") {
             make_private(url);
         }
+        Self::open(url, 8, true).await
+    }
+
+    /// The same for an application, which asks seldom and little: at most two connections, and a SQLite
+    /// ledger that is not there is not made.
+    pub async fn connect_as_application(url: &str) -> Result<Self, LedgerError> {
+        Self::open(url, 2, false).await
+    }
+
+    async fn open(url: &str, connections_max: u32, create: bool) -> Result<Self, LedgerError> {
         let mut options = ConnectOptions::new(url);
         options
             .sqlx_logging(false)
-            .max_connections(8)
+            .max_connections(connections_max)
             .connect_timeout(Duration::from_secs(5))
             .acquire_timeout(Duration::from_secs(10))
-            .map_sqlx_sqlite_opts(|o| {
-                o.create_if_missing(true)
+            .map_sqlx_sqlite_opts(move |o| {
+                o.create_if_missing(create)
                     .journal_mode(SqliteJournalMode::Wal)
                     .synchronous(SqliteSynchronous::Full)
                     .busy_timeout(Duration::from_secs(10))

@@ -25,6 +25,7 @@ pub mod retry;
 pub mod sources;
 pub mod steps;
 pub mod time;
+pub mod writers;
 
 pub use connect::Ledger;
 pub use time::now_ms;

@@ -1,6 +1,8 @@
 //! What people are told of a rotation.
 
-use super::{LedgerError, keys as ledger_keys, plan, presence, prove};
+pub use super::writers::WriterStatus;
+
+use super::{LedgerError, keys as ledger_keys, plan, presence, prove, writers};
 use crate::{
     batches, catalog, progress, quarantine, rotations,
     state::{BatchState, KeyState, RotationState},
@@ -90,6 +92,11 @@ pub struct RotationStatus {
     pub gate: Vec<Condition>,
     /// Workers alive.
     pub workers: usize,
+    /// Applications alive that report what they write with; those that hold an exported keyset do not.
+    pub writers: Vec<WriterStatus>,
+    /// Those of them that still write with another key than the promoted one. The fence will refuse
+    /// their writes, and they reload.
+    pub stragglers: Vec<WriterStatus>,
     /// Unix milliseconds, database time.
     pub requested_at: i64,
     /// When it ended.
@@ -120,6 +127,7 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
     let tell = |k: &crate::keys::Model| KeyStatus { key_id: k.key_id, version: k.version, state: k.state };
     let quarantined = tables.iter().map(|t| t.quarantined).sum();
     let workers = presence::alive(db).await?.len();
+    let (writers, stragglers) = writers::of_rotation(db, &r).await?;
     let failed = batches.get("failed").copied().unwrap_or(0);
     let open: i64 = BatchState::OPEN.iter().filter_map(|s| batches.get(&s.to_string())).sum();
     let waits_for_a_person = r.step_code.is_some() && r.step_failures > 0;
@@ -144,6 +152,8 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
         old_keys: old.iter().map(tell).collect(),
         gate: gate(db, &r, open, quarantined).await?,
         workers,
+        writers,
+        stragglers,
         requested_at: r.requested_at,
         completed_at: r.completed_at,
         waiting_left_ms: (r.state == RotationState::Waiting).then(|| (r.clear_after_ms - r.waited_ms).max(0)),
@@ -151,8 +161,9 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
     if status.code.as_deref() == Some("writer_ttl") {
         let until = r.promoted_at.unwrap_or_default() + r.writer_ttl_ms;
         let left = std::cmp::max(until - super::now_ms(db).await?, 0);
+        let stragglers = writers::told(&status.stragglers).map(|told| format!("; {told}")).unwrap_or_default();
         status.detail = Some(format!(
-            "applications may write with an old keyset for another {} s before the fence",
+            "applications may write with an old keyset for another {} s before the fence{stragglers}",
             (left + 999) / 1000
         ));
     }

@@ -7,7 +7,7 @@ use sea_orm::{
 };
 
 /// The database's time as an expression, in Unix milliseconds.
-pub(crate) fn now(db: &impl ConnectionTrait) -> SimpleExpr {
+pub fn now(db: &impl ConnectionTrait) -> SimpleExpr {
     Expr::cust(match db.get_database_backend() {
         DbBackend::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
         DbBackend::MySql => "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)",

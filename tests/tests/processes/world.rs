@@ -36,6 +36,36 @@ pub(crate) fn rows() -> Rows {
 impl World {
     /// Seeded by Python's Tink, its keyset imported, everything checked.
     pub(crate) fn new(rows: Rows, rotation: &str) -> Self {
+        let world = Self::empty(&format!("writer_ttl = \"2s\"\n{rotation}"));
+        world.python("keyset.py", &["new", &world.path("tink.json")]);
+        let [profiles, messages, queue] = rows.map(|n| n.to_string());
+        let counts = ["--user-profiles", &profiles, "--messages", &messages, "--sync-queue", &queue];
+        world.python("seed.py", &[&[world.app_url().as_str(), &world.path("tink.json")], &counts[..]].concat());
+        world
+            .run(&[
+                "keys",
+                "import",
+                "default",
+                "--format",
+                "tink-json",
+                "--insecure-cleartext",
+                &world.path("tink.json"),
+            ])
+            .ok();
+        world.run(&["check"]).ok();
+        world
+    }
+
+    /// Empty, with keysets of Reseal's own making: `default`, and `drafts` that no rotation touches.
+    pub(crate) fn of_storage(rotation: &str) -> Self {
+        let world = Self::empty(rotation);
+        world.run(&["keys", "create", "default"]).ok();
+        world.run(&["keys", "create", "drafts"]).ok();
+        world.run(&["check"]).ok();
+        world
+    }
+
+    fn empty(rotation: &str) -> Self {
         let postgres = shared_postgres();
         let n = NAMES.fetch_add(1, Ordering::Relaxed);
         let (app, ledger) = (format!("app_{n}"), format!("ledger_{n}"));
@@ -53,7 +83,7 @@ impl World {
              [queue]\nurl = \"{}\"\n[kek]\nuri = \"file:{{data}}/kek\"\n\
              [[source]]\nname = \"app\"\nurl = \"{app_url}\"\n\
              ignore_columns = [\"check.shadow.sha256\", \"check.shadow.id\", \"check.shadow.tbl\"]\n{}{}{}\
-             [rotation]\n{sizes}writer_ttl = \"2s\"\nclear_after = \"0s\"\n{rotation}\n",
+             [rotation]\n{sizes}clear_after = \"0s\"\n{rotation}\n",
             redis.url(),
             table("user_profiles", "encrypted_data"),
             table("messages", "encrypted_content"),
@@ -63,22 +93,6 @@ impl World {
         world.run(&["keys", "init"]).ok();
         world.run(&["migrate"]).ok();
         world.run(&["migrate", "--reference-tables", "app"]).ok();
-        world.python("keyset.py", &["new", &world.path("tink.json")]);
-        let [profiles, messages, queue] = rows.map(|n| n.to_string());
-        let counts = ["--user-profiles", &profiles, "--messages", &messages, "--sync-queue", &queue];
-        world.python("seed.py", &[&[world.app_url().as_str(), &world.path("tink.json")], &counts[..]].concat());
-        world
-            .run(&[
-                "keys",
-                "import",
-                "default",
-                "--format",
-                "tink-json",
-                "--insecure-cleartext",
-                &world.path("tink.json"),
-            ])
-            .ok();
-        world.run(&["check"]).ok();
         world
     }
 

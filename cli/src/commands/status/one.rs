@@ -89,7 +89,7 @@ impl One {
         for advice in &self.advice {
             text += &format!("{}\n", output.verdict(false, advice));
         }
-        text + &self.tables() + &self.keys() + &self.gate(output) + &self.failures()
+        text + &self.tables() + &self.keys() + &self.writers() + &self.gate(output) + &self.failures()
     }
 
     fn tables(&self) -> String {
@@ -122,6 +122,19 @@ impl One {
         let new = self.status.new_key.iter().map(|k| tell("new", k));
         let keys: String = new.chain(self.status.old_keys.iter().map(|k| tell("old", k))).collect();
         if keys.is_empty() { keys } else { format!("\n{keys}") }
+    }
+
+    fn writers(&self) -> String {
+        if self.status.writers.is_empty() {
+            return String::new();
+        }
+        let straggles = |name: &str| self.status.stragglers.iter().any(|s| s.name == name);
+        let mut table = Table::new(&["application", "writes with key#", "", "last seen"]);
+        for w in &self.status.writers {
+            let straggler = if straggles(&w.name) { "straggler" } else { "" };
+            table.row([w.name.clone(), w.key_id.to_string(), straggler.to_owned(), time(w.seen_at)]);
+        }
+        format!("\n{table}")
     }
 
     fn gate(&self, output: &Output) -> String {

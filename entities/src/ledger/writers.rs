@@ -1,0 +1,90 @@
+//! Signs of life of applications, and the key that each writes with.
+
+use super::{
+    LedgerError,
+    time::{now, now_plus},
+};
+use crate::{rotations, writers};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    sea_query::{Expr, ExprTrait, OnConflict, Query},
+};
+use serde::Serialize;
+
+/// A writer that was not seen for so long is taken for gone.
+pub const ALIVE_MS: i64 = 30_000;
+
+/// An application that writes encrypted values.
+#[derive(Clone, Debug, Serialize)]
+pub struct WriterStatus {
+    /// What the instance calls itself.
+    pub name: String,
+    /// The key that it encrypts with.
+    pub key_id: i64,
+    /// When it last said so: Unix milliseconds, database time.
+    pub seen_at: i64,
+}
+
+/// Writes a sign of life: this instance encrypts with this key of this keyset.
+pub async fn beat(db: &impl ConnectionTrait, name: &str, keyset: &str, key_id: i64) -> Result<(), LedgerError> {
+    use writers::Column::{KeyId, Keyset, Name, SeenAt, StartedAt};
+    let mut insert = Query::insert();
+    insert.into_table(writers::Entity).columns([Name, Keyset, KeyId, StartedAt, SeenAt]);
+    let values = [name.into(), keyset.into(), key_id.into(), now(db), now(db)];
+    insert.values(values).map_err(|e| DbErr::Custom(e.to_string()))?;
+    insert.on_conflict(OnConflict::columns([Name, Keyset]).update_columns([KeyId, SeenAt]).to_owned());
+    db.execute(&insert).await?;
+    Ok(())
+}
+
+/// Takes an instance out, as it says itself at an orderly stop.
+pub async fn leave(db: &impl ConnectionTrait, name: &str) -> Result<(), LedgerError> {
+    writers::Entity::delete_many().filter(writers::Column::Name.eq(name)).exec(db).await?;
+    Ok(())
+}
+
+/// Writers of a keyset that are alive.
+pub async fn alive(db: &impl ConnectionTrait, keyset: &str) -> Result<Vec<writers::Model>, LedgerError> {
+    let found = writers::Entity::find()
+        .filter(writers::Column::Keyset.eq(keyset))
+        .filter(Expr::col(writers::Column::SeenAt).gt(now_plus(db, -ALIVE_MS)));
+    Ok(found.order_by_asc(writers::Column::Name).all(db).await?)
+}
+
+/// Forgets writers that were last seen more than a day ago.
+pub async fn forget_the_long_gone(db: &impl ConnectionTrait) -> Result<(), LedgerError> {
+    let day_ago = now(db).sub(86_400_000_i64);
+    writers::Entity::delete_many().filter(Expr::col(writers::Column::SeenAt).lt(day_ago)).exec(db).await?;
+    Ok(())
+}
+
+/// The writers of a rotation's keyset, and those that straggle: another key than theirs was promoted.
+pub(super) async fn of_rotation(
+    db: &impl ConnectionTrait,
+    rotation: &rotations::Model,
+) -> Result<(Vec<WriterStatus>, Vec<WriterStatus>), LedgerError> {
+    let alive = alive(db, &rotation.keyset).await?.into_iter();
+    let alive = alive.map(|w| WriterStatus { name: w.name, key_id: w.key_id, seen_at: w.seen_at });
+    let writers: Vec<_> = alive.collect();
+    let goes_on = rotation.promoted_at.is_some() && rotation.completed_at.is_none();
+    let promoted = rotation.to_key_id.filter(|_| goes_on);
+    let straggles = |w: &&WriterStatus| promoted.is_some_and(|key| w.key_id != key);
+    Ok((writers.clone(), writers.iter().filter(straggles).cloned().collect()))
+}
+
+/// `2 applications still write with key 123: app-1, app-2`; one such clause a key.
+pub(super) fn told(stragglers: &[WriterStatus]) -> Option<String> {
+    const NAMED_MAX: usize = 5;
+    let mut keys: Vec<i64> = stragglers.iter().map(|w| w.key_id).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let clauses = keys.iter().map(|key| {
+        let names: Vec<&str> = stragglers.iter().filter(|w| w.key_id == *key).map(|w| w.name.as_str()).collect();
+        let who = if names.len() == 1 { "application still writes" } else { "applications still write" };
+        let more = names.len().saturating_sub(NAMED_MAX);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{} {who} with key {key}: {}{more}", names.len(), names[..names.len().min(NAMED_MAX)].join(", "))
+    });
+    let clauses: Vec<_> = clauses.collect();
+    (!clauses.is_empty()).then(|| clauses.join("; "))
+}

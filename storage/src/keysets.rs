@@ -1,0 +1,256 @@
+//! Keysets in memory: loaded from the ledger, refreshed, and looked up again at an unknown key
+
+mod slot;
+mod unknown;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use reseal_entities::ledger::{Ledger, LedgerError, keys as ledger_keys};
+use reseal_keyring::{CellError, Format, Kek, KeyId, Keyset, Layout, StoredKey};
+use sea_orm::ActiveEnum;
+use tokio::sync::Notify;
+use zeroize::Zeroizing;
+
+pub(crate) use slot::{Loaded, Slot};
+
+use crate::{StorageError, counters::Counted};
+
+/// A ledger that does not answer for so long is taken for unreachable.
+const LOADING_MAX: Duration = Duration::from_secs(5);
+/// After a load that failed nobody tries again for so long: readers and writers must not queue up
+/// behind a ledger that is down.
+const FAILED_PAUSE: Duration = Duration::from_secs(1);
+/// Whoever asks for an unknown key waits this long for others who ask the same.
+const GATHERING: Duration = Duration::from_millis(5);
+/// Cells that name made-up keys cause no more than one load in this time.
+const PACE: Duration = Duration::from_millis(50);
+
+pub(crate) struct Keysets {
+    ledger: Ledger,
+    kek: Box<dyn Kek>,
+    refresh_every: Duration,
+    slots: Mutex<BTreeMap<String, Arc<Slot>>>,
+    pub(crate) counted: Counted,
+    /// Rung when a keyset has another active key than before.
+    pub(crate) changed: Arc<Notify>,
+}
+
+/// Why stored bytes could not be decrypted with the keyset at hand.
+enum Miss {
+    /// They begin with the id of a key that this keyset does not know: the ledger may.
+    Unknown(KeyId, CellError),
+    Refused(CellError),
+}
+
+impl Keysets {
+    pub(crate) fn new(ledger: Ledger, kek: Box<dyn Kek>, refresh_every: Duration) -> Self {
+        Self {
+            ledger,
+            kek,
+            refresh_every,
+            slots: Mutex::default(),
+            counted: Counted::default(),
+            changed: Arc::default(),
+        }
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn slot(&self, keyset: &str) -> Arc<Slot> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.entry(keyset.to_owned()).or_insert_with(|| Arc::new(Slot::new(keyset))).clone()
+    }
+
+    pub(crate) fn slots(&self) -> Vec<Arc<Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// The keyset to read with. Take it before the cell is read: then no key can have been suspended
+    /// between the two.
+    pub(crate) async fn for_reading(&self, keyset: &str) -> Result<Arc<Loaded>, StorageError> {
+        let slot = self.slot(keyset);
+        match slot.loaded() {
+            Some(loaded) => Ok(loaded),
+            None => self.first(&slot).await,
+        }
+    }
+
+    /// The keyset to write with, not older than `refresh_every` unless the ledger is unreachable.
+    pub(crate) async fn for_writing(&self, keyset: &str) -> Result<Arc<Loaded>, StorageError> {
+        let slot = self.slot(keyset);
+        let Some(loaded) = slot.loaded() else { return self.first(&slot).await };
+        if loaded.began.elapsed() < self.refresh_every {
+            return Ok(loaded);
+        }
+        // The background task was held up, as in a process that was stopped for a while.
+        self.refresh(&slot).await;
+        Ok(slot.loaded().unwrap_or(loaded))
+    }
+
+    async fn first(&self, slot: &Slot) -> Result<Arc<Loaded>, StorageError> {
+        let _flight = slot.flight.lock().await;
+        match slot.loaded() {
+            Some(loaded) => Ok(loaded),
+            None => self.load(slot).await,
+        }
+    }
+
+    /// Refreshes what will be too old before the next look.
+    pub(crate) async fn refresh_what_ages(&self) {
+        for slot in self.slots() {
+            if slot.loaded().is_some_and(|l| l.began.elapsed() >= self.refresh_every.mul_f32(0.75)) {
+                self.refresh(&slot).await;
+            }
+        }
+    }
+
+    /// One at a time; whoever comes meanwhile goes on with the old one, and so does everybody when it fails.
+    async fn refresh(&self, slot: &Slot) {
+        let Ok(_flight) = slot.flight.try_lock() else { return };
+        if !slot.failed_within(FAILED_PAUSE) {
+            let _ = self.load(slot).await; // which warns
+        }
+    }
+
+    /// A keyset that is `enough`, or one whose loading began after this was called: what it does not know
+    /// then, the ledger did not. One flight for all who ask at the same time.
+    async fn reload(
+        &self,
+        slot: &Slot,
+        gathering: Duration,
+        enough: impl Fn(&Loaded) -> bool,
+    ) -> Result<Arc<Loaded>, StorageError> {
+        let asked = Instant::now();
+        let _flight = slot.flight.lock().await;
+        let last = slot.loaded();
+        if let Some(loaded) = last.clone().filter(|l| l.began > asked || enough(l)) {
+            return Ok(loaded);
+        }
+        if slot.failed_within(FAILED_PAUSE) {
+            return Err(unreachable());
+        }
+        if !gathering.is_zero() {
+            let pace = last.map_or(Duration::ZERO, |l| PACE.saturating_sub(l.began.elapsed()));
+            tokio::time::sleep(gathering.max(pace)).await;
+        }
+        self.load(slot).await
+    }
+
+    /// After a refusal: a keyset whose active key is another than the refused one, if the ledger has one.
+    pub(crate) async fn reload_refused(&self, keyset: &str, refused: KeyId) -> Result<(), StorageError> {
+        let slot = self.slot(keyset);
+        self.reload(&slot, Duration::ZERO, |l| l.keyset.active() != refused).await.map(drop)
+    }
+
+    /// Loads every keyset again that is in memory.
+    pub(crate) async fn reload_all(&self) {
+        for slot in self.slots() {
+            let _ = self.reload(&slot, Duration::ZERO, |_| false).await; // which warns
+        }
+    }
+
+    /// The only question that the ledger is asked for keys. The caller holds the flight.
+    async fn load(&self, slot: &Slot) -> Result<Arc<Loaded>, StorageError> {
+        let began = Instant::now();
+        self.counted.loads.fetch_add(1, Relaxed);
+        let loaded = match tokio::time::timeout(LOADING_MAX, self.ask(&slot.name)).await {
+            Err(_) => Err(unreachable()),
+            Ok(asked) => asked,
+        };
+        match loaded {
+            Ok((keyset, ids)) => {
+                let before = slot.loaded().map(|l| l.keyset.active());
+                let loaded = slot.keep(Loaded { keyset, ids, began });
+                if before != Some(loaded.keyset.active()) {
+                    self.changed.notify_one();
+                }
+                Ok(loaded)
+            }
+            Err(error) => {
+                if slot.failed() && slot.loaded().is_some() {
+                    tracing::warn!(keyset = slot.name, %error, "the keyset could not be refreshed; the old one is used on");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn ask(&self, keyset: &str) -> Result<(Keyset, std::collections::HashSet<u32>), StorageError> {
+        let all = ledger_keys::all(self.ledger.db()).await.map_err(StorageError::Ledger)?;
+        let id_of = |key_id: i64| KeyId(u32::try_from(key_id).unwrap_or_default());
+        let ids: std::collections::HashSet<u32> = all.iter().map(|k| id_of(k.key_id).0).collect();
+        let own: Vec<_> = all.iter().filter(|k| k.keyset == keyset).map(|k| (k, k.state.to_value())).collect();
+        if own.is_empty() {
+            return Err(StorageError::NoKeyset(keyset.to_owned()));
+        }
+        let stored = own.iter().map(|(key, state)| StoredKey {
+            key_id: id_of(key.key_id),
+            version: u32::try_from(key.version).unwrap_or_default(),
+            state,
+            algorithm: &key.algorithm,
+            prefix: &key.prefix,
+            wrapped_dek: key.wrapped_dek.as_deref(),
+        });
+        let unwrapped = Keyset::unwrap(keyset, &*self.kek, stored);
+        let unwrapped = unwrapped.map_err(|error| StorageError::Keys { keyset: keyset.to_owned(), error })?;
+        Ok((unwrapped.knowing(ids.iter().map(|id| KeyId(*id))), ids))
+    }
+
+    /// The plaintext of what a column holds. An id that the keyset does not know is looked up in the
+    /// ledger, once for all who ask, and not again for a while when the ledger does not know it either.
+    pub(crate) async fn open(
+        &self,
+        loaded: Arc<Loaded>,
+        layout: Layout,
+        stored: &[u8],
+        associated_data: &[u8],
+        place: impl Fn() -> String,
+    ) -> Result<Zeroizing<Vec<u8>>, StorageError> {
+        let refused = |error| StorageError::Cell { place: place(), error };
+        let (key_id, error) = match decrypt(&loaded, layout, stored, associated_data) {
+            Ok(plaintext) => return Ok(plaintext),
+            Err(Miss::Refused(error)) => return Err(refused(error)),
+            Err(Miss::Unknown(key_id, error)) => (key_id, error),
+        };
+        let slot = self.slot(loaded.keyset.name());
+        if !slot.is_unknown(key_id) {
+            let newer = self.reload(&slot, GATHERING, |l| l.knows(key_id)).await?;
+            match decrypt(&newer, layout, stored, associated_data) {
+                Ok(plaintext) => return Ok(plaintext),
+                Err(Miss::Refused(error)) => return Err(refused(error)),
+                Err(Miss::Unknown(key_id, _)) => slot.note_unknown(key_id),
+            }
+        }
+        if layout.format == Format::Plaintext {
+            return Ok(Zeroizing::new(stored.to_vec())); // it only looks like a cell
+        }
+        Err(refused(error))
+    }
+}
+
+/// Refuses to take bytes for a plaintext while they might be a cell of a key that was made a moment ago.
+fn decrypt(loaded: &Loaded, layout: Layout, stored: &[u8], associated_data: &[u8]) -> Result<Zeroizing<Vec<u8>>, Miss> {
+    let stranger = layout.key_id(stored).filter(|id| !loaded.knows(*id));
+    if let (Format::Plaintext, Some(key_id)) = (layout.format, stranger) {
+        return Err(Miss::Unknown(key_id, CellError::UnknownKey { key_id }));
+    }
+    loaded.keyset.decrypt_from(layout, stored, associated_data).map_err(|error| match (&error, stranger) {
+        (CellError::UnknownKey { .. } | CellError::RawNotAuthentic { .. }, Some(key_id)) => {
+            Miss::Unknown(key_id, error)
+        }
+        _ => Miss::Refused(error),
+    })
+}
+
+fn unreachable() -> StorageError {
+    StorageError::Ledger(LedgerError::refused(
+        "ledger_unreachable",
+        "the ledger does not answer: check its URL and server",
+    ))
+}

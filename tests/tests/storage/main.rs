@@ -1,0 +1,47 @@
+//! What an application embeds, on every database; rotations and fences are the engine's own.
+
+mod adopting;
+mod examples;
+mod fenced;
+mod keysets;
+mod presence;
+mod rekeying;
+mod rights;
+#[allow(dead_code, reason = "made for the rotation's own tests")]
+#[path = "../rotation/site.rs"]
+mod site;
+mod tables;
+mod taking;
+
+use reseal_storage::{Ledger, Options, Storage};
+use site::Site;
+use std::time::Duration;
+
+/// Makes a test of each `async fn name(backend)` for every database.
+macro_rules! on_every_database {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite { $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(crate::site::Sqlite).await } )+ }
+        mod postgres { $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(crate::site::Postgres).await } )+ }
+    };
+}
+pub(crate) use on_every_database;
+
+/// Never refreshes by itself.
+pub(crate) fn stale() -> Options {
+    Options::default().refresh_every(Duration::from_secs(86_400))
+}
+
+pub(crate) async fn open(site: &Site, options: Options) -> Storage {
+    let config = &site.engine.config;
+    let ledger = Ledger::connect_as_application(config.ledger.url.expose()).await.unwrap();
+    let kek = reseal_keyring::kek::open(config.kek.uri.expose()).unwrap();
+    Storage::with_kek(ledger, kek, options).unwrap()
+}
+
+/// Makes the keyset's next key and promotes it, without a rotation.
+pub(crate) async fn promote(site: &Site) -> i64 {
+    let (key_id, _) = site.engine.keyring.create("tester", "default").await.unwrap();
+    site.ledger_sql("UPDATE reseal_keys SET state = 'deactivated' WHERE keyset = 'default' AND state = 'active'").await;
+    site.ledger_sql(&format!("UPDATE reseal_keys SET state = 'active' WHERE key_id = {key_id}")).await;
+    key_id
+}

@@ -1,0 +1,79 @@
+//! What an application's role may do on the ledger: the GRANTs of `docs/storage.md`.
+
+use crate::{
+    open,
+    site::{Postgres, Site},
+    stale,
+};
+use reseal_entities::ledger::writers;
+use reseal_storage::{Options, Storage, Text};
+use reseal_tests::eventually;
+use std::time::Duration;
+
+const GUIDE: &str = include_str!("../../../docs/storage.md");
+
+/// The statements in the guide, for a role of this name.
+fn grants(role: &str) -> Vec<String> {
+    let block = GUIDE.split("```sql\n").nth(1).and_then(|rest| rest.split("```").next()).expect("GRANTs in the guide");
+    let statements = block.split(';').map(str::trim).filter(|s| s.starts_with("GRANT"));
+    statements.map(|s| s.replace("app_role", role)).collect()
+}
+
+async fn as_role(site: &Site, role: &str) -> Storage {
+    site.ledger_sql(&format!("CREATE ROLE {role} LOGIN")).await;
+    let url = site.engine.config.ledger.url.expose().replace("postgres@", &format!("{role}@"));
+    let options = Options::default().name(role).beat_every(Duration::from_millis(50));
+    Storage::open_with(&url, site.engine.config.kek.uri.expose(), options).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_grants_are_enough_for_everything() {
+    let site = Site::new(Postgres).await;
+    let role = format!("enough_{}", std::process::id());
+    let granted = grants(&role);
+    assert!(granted.len() >= 3, "{granted:?}");
+    let storage = as_role(&site, &role).await;
+    assert_eq!(storage.load_keyset("default").await.unwrap_err().code(), "ledger_failed", "nothing is granted yet");
+    for statement in granted {
+        site.ledger_sql(&statement).await;
+    }
+    eventually(Duration::from_secs(20), "it loads", async || storage.load_keyset("default").await.ok()).await;
+    storage.messages::<Text>().send(&site.app, "hello").await.unwrap();
+    let db = site.engine.ledger.db();
+    eventually(Duration::from_secs(20), "it is listed", async || {
+        (writers::alive(db, "default").await.unwrap().len() == 1).then_some(())
+    })
+    .await;
+    eventually(Duration::from_secs(20), "it counts", async || {
+        use sea_orm::EntityTrait;
+        let keys = reseal_entities::keys::Entity::find().all(db).await.unwrap();
+        (keys[0].encryptions == 1).then_some(())
+    })
+    .await;
+    storage.close().await;
+    assert!(writers::alive(db, "default").await.unwrap().is_empty());
+    let url = site.engine.config.ledger.url.expose().replace("postgres@", &format!("{role}@"));
+    let as_app = reseal_storage::Ledger::connect_as_application(&url).await.unwrap();
+    use sea_orm::ConnectionTrait;
+    for forbidden in ["UPDATE reseal_keys SET state = 'active'", "DELETE FROM reseal_keys", "DELETE FROM reseal_audit"]
+    {
+        assert!(as_app.db().execute_unprepared(forbidden).await.is_err(), "{forbidden}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_rights_of_presence_storage_still_reads_and_writes() {
+    let site = Site::new(Postgres).await;
+    let role = format!("reader_{}", std::process::id());
+    let storage = as_role(&site, &role).await;
+    site.ledger_sql(&format!("GRANT SELECT ON reseal_keysets, reseal_keys TO {role}")).await;
+    for n in 0..20 {
+        let text = format!("hello {n}");
+        let id = storage.messages::<Text>().send(&site.app, &text).await.unwrap();
+        assert_eq!(storage.messages::<Text>().read(&site.app, id).await.unwrap().unwrap().as_str(), text);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(writers::alive(site.engine.ledger.db(), "default").await.unwrap().is_empty());
+    storage.close().await;
+    drop(open(&site, stale()).await);
+}
