@@ -6,6 +6,7 @@ mod audit;
 mod kills;
 mod poison;
 mod restore;
+mod schedules;
 mod workers;
 mod world;
 mod writers;

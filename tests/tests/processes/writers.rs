@@ -5,7 +5,7 @@ use reseal_tests::{Job, Leash, Signal, spawn_python, wait_until};
 use serde_json::Value;
 use std::time::Duration;
 
-fn writer(world: &World, leash: &Leash, keyset: &str, stale: bool) -> Job {
+pub(crate) fn writer(world: &World, leash: &Leash, keyset: &str, stale: bool) -> Job {
     let mut args = vec![world.app_url(), keyset.to_owned()];
     if stale {
         args.push("--stale".into());
@@ -16,14 +16,14 @@ fn writer(world: &World, leash: &Leash, keyset: &str, stale: bool) -> Job {
     writer
 }
 
-fn stop(writer: &Job) -> Value {
+pub(crate) fn stop(writer: &Job) -> Value {
     writer.signal(Signal::TERM);
     let output = writer.wait(Duration::from_secs(30));
     assert_eq!(output.code, 0, "{}", output.stderr);
     serde_json::from_str(output.stdout.trim()).unwrap()
 }
 
-fn changes(summary: &Value) -> i64 {
+pub(crate) fn changes(summary: &Value) -> i64 {
     ["inserts", "updates", "deletes"].iter().map(|k| summary[k].as_i64().unwrap()).sum()
 }
 
