@@ -75,6 +75,10 @@ pub(crate) enum Command {
     Pause(commands::pause::Args),
     /// Lets a paused rotation go on
     Resume(commands::resume::Args),
+    /// Stops a rotation; values under both keys stay readable, and the next one retires what is left
+    Cancel(commands::cancel::Args),
+    /// Turns a rotation round: the key that gave way becomes active again
+    Rollback(commands::cancel::Args),
     /// Shows and resolves rows that could not be re-encrypted
     #[command(subcommand)]
     Quarantine(commands::quarantine::Quarantine),

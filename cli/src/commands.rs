@@ -1,6 +1,7 @@
 //! One command, one file. None of them decides anything: the laws are the ledger's.
 
 pub(crate) mod audit;
+pub(crate) mod cancel;
 pub(crate) mod catalog;
 pub(crate) mod census;
 pub(crate) mod check;
@@ -39,6 +40,8 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<Exit, Fail
         Command::Retry(args) => retry::run(args, context).await,
         Command::Pause(args) => pause::run(args, context).await,
         Command::Resume(args) => resume::run(args, context).await,
+        Command::Cancel(args) => cancel::cancel(args, context).await,
+        Command::Rollback(args) => cancel::roll_back(args, context).await,
         Command::Quarantine(quarantine) => quarantine::run(quarantine, context).await,
         Command::Fence(fence) => fence::run(fence, context).await,
         Command::Census => census::run(context).await,

@@ -4,7 +4,7 @@ use crate::{
     engine::{Engine, Target, by_table},
     error::EngineError,
     keys::id_of,
-    source::{Answer, Fence, Header, KeyCount, Place, Prover, Question, Rule},
+    source::{Answer, Header, KeyCount, Place, Prover, Question},
 };
 use reseal_entities::{
     catalog as catalog_row, keys,
@@ -45,21 +45,6 @@ pub(crate) fn headers<'a>(keys: impl IntoIterator<Item = &'a keys::Model>) -> Ve
     keys.into_iter().filter(|k| k.names_its_cells()).map(|k| cell::header(id_of(k))).collect()
 }
 
-/// The fence of a column. New cells may be under the active key, or one about to be, and no other of
-/// its keyset; tombstones included, so that a restored row is refused and not lost. Where cells once
-/// named no key nothing but the active key's header is let in, and the one's that is `admitted` before
-/// it becomes active.
-pub(crate) fn fence_of(column: &catalog_row::Model, keys: &[keys::Model], admitted: Option<i64>) -> Fence {
-    let own = || keys.iter().filter(|k| k.keyset == column.keyset);
-    let rule = if column.was_not_native() {
-        Rule::Allow(headers(own().filter(|k| k.state == KeyState::Active || Some(k.key_id) == admitted)))
-    } else {
-        Rule::Deny(headers(own().filter(|k| !matches!(k.state, KeyState::Active | KeyState::PreActive))))
-    };
-    let text = column.encoding != "bytes";
-    Fence { keyset: column.keyset.clone(), column: column.column_name.clone(), text, rule }
-}
-
 /// Every registered table and what a proof asks of its columns.
 pub(crate) struct Inquiry {
     /// Tables with the questions to their columns, in the same order.
@@ -72,6 +57,8 @@ pub(crate) struct Inquiry {
     pub raw: Vec<i64>,
     /// Every registered column.
     pub columns: Vec<catalog_row::Model>,
+    /// The keyset that is rotated.
+    keyset: String,
 }
 
 impl Inquiry {
@@ -100,7 +87,7 @@ impl Inquiry {
             tables.push((target, questions));
         }
         let raw = pinned.iter().filter(|k| !k.names_its_cells()).map(|k| k.key_id).collect();
-        Ok(Self { tables, keys, retired, raw, columns })
+        Ok(Self { tables, keys, retired, raw, columns, keyset: rotation.keyset.clone() })
     }
 
     /// Counts the tables of one source. What is in the way is added to `blocks`, by name.
@@ -147,18 +134,24 @@ impl Inquiry {
         if self.retired.is_empty() {
             return Ok(()); // raw keys only: cells that name no key cannot be told, as the proof's scope says
         }
-        let of_source = self.columns.iter().filter(|c| c.source == source);
-        let registered: Vec<Place> =
-            of_source.map(|c| (c.schema_name.clone(), c.table_name.clone(), c.column_name.clone())).collect();
-        for stray in prover.strays(&registered, ignored(engine, source), &self.retired).await? {
+        // A value that is to be adopted under another keyset can hold a cell anywhere, like any other column's.
+        let looked_at = |c: &&catalog_row::Model| c.keyset == self.keyset || !c.is_to_be_adopted();
+        let registered = places(self.columns.iter().filter(looked_at), source);
+        for stray in prover.strays(&registered, ignored(engine, source), &self.retired, None).await?.found {
             blocks.push(format!(
-                "{source}:{} is not registered and holds {} cells under the retired key (register it with [[table]] and \
-                 `reseal check`, or empty it)",
-                stray.path, stray.cells
+                "{source}:{} holds {} cells under the retired key, and no rotation of keyset `{}` re-encrypts it (register it \
+                 with [[table]] and `reseal check`; if they stand inside other values, take them out)",
+                stray.path, stray.cells, self.keyset
             ));
         }
         Ok(())
     }
+}
+
+/// Where a source's registered columns are.
+pub(crate) fn places<'a>(columns: impl IntoIterator<Item = &'a catalog_row::Model>, source: &str) -> Vec<Place> {
+    let of_source = columns.into_iter().filter(|c| c.source == source);
+    of_source.map(|c| (c.schema_name.clone(), c.table_name.clone(), c.column_name.clone())).collect()
 }
 
 pub(crate) fn ignored<'a>(engine: &'a Engine, source: &str) -> &'a [String] {

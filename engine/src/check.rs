@@ -58,17 +58,7 @@ impl Findings {
 /// Looks at every registered column and at what the configuration adds, and registers the latter when
 /// nothing stops a rotation: a column none of whose cells opens is taken for a mistake.
 pub async fn check(engine: &Engine) -> Result<Findings, EngineError> {
-    let columns = registered_and_declared(engine).await?;
-    let mut findings = Findings::default();
-    for table in by_table(columns) {
-        let mut checks: Vec<_> =
-            table.iter().map(|c| ColumnCheck { column: c.path(), ..ColumnCheck::default() }).collect();
-        match engine.target(table).await {
-            Ok(target) => look_at(engine, &target, &mut checks).await?,
-            Err(e) => checks.iter_mut().for_each(|c| c.problems.push(e.to_string())),
-        }
-        findings.columns.extend(checks);
-    }
+    let mut findings = look(engine).await?;
     if findings.can_rotate() {
         plan::register(engine).await?;
     }
@@ -82,7 +72,23 @@ pub async fn check(engine: &Engine) -> Result<Findings, EngineError> {
     Ok(findings)
 }
 
-async fn registered_and_declared(engine: &Engine) -> Result<Vec<catalog_row::Model>, EngineError> {
+/// The same, and writes nothing.
+pub(crate) async fn look(engine: &Engine) -> Result<Findings, EngineError> {
+    let columns = registered_and_declared(engine).await?;
+    let mut findings = Findings::default();
+    for table in by_table(columns) {
+        let mut checks: Vec<_> =
+            table.iter().map(|c| ColumnCheck { column: c.path(), ..ColumnCheck::default() }).collect();
+        match engine.target(table).await {
+            Ok(target) => look_at(engine, &target, &mut checks).await?,
+            Err(e) => checks.iter_mut().for_each(|c| c.problems.push(e.to_string())),
+        }
+        findings.columns.extend(checks);
+    }
+    Ok(findings)
+}
+
+pub(crate) async fn registered_and_declared(engine: &Engine) -> Result<Vec<catalog_row::Model>, EngineError> {
     let mut columns = catalog::registered(engine.ledger.db()).await?;
     for declared in engine.declared().await? {
         let column = catalog_row::Model {
@@ -135,7 +141,9 @@ async fn look_at(engine: &Engine, target: &Target, checks: &mut [ColumnCheck]) -
         sample.sort_unstable();
         sample.dedup();
         for (key, cell) in sample {
-            match keyset.decrypt_from(wanted.layout, &cell, &template.render(&target.shape.split_key(&key)?)) {
+            let associated_data = template.render(&target.shape.split_key(&key)?);
+            let adoptable = keyset.adoptable(wanted.layout, &cell, &associated_data);
+            match adoptable.and_then(|()| keyset.decrypt_from(wanted.layout, &cell, &associated_data)) {
                 Ok(_) => check.opened += 1,
                 Err(e) => check.unreadable.push(format!("row {key}: {} ({e})", e.code())),
             }

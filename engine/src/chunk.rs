@@ -7,8 +7,9 @@
 use crate::{
     engine::Target,
     error::EngineError,
+    keys::Keyring,
     retry,
-    source::{CellColumn, Header, Prover, Range, Row, SourceError, SourceErrorKind, Swap},
+    source::{CellColumn, Header, Prover, Range, Row, SourceError, SourceErrorKind, Swap, Tried},
 };
 use reseal_entities::ledger::quarantine::Finding;
 use reseal_keyring::{Keyset, cell};
@@ -26,6 +27,7 @@ const LOOKS_MAX: usize = 4;
 /// One table worked on under one keyset.
 pub(crate) struct Work<'a> {
     pub target: &'a Target,
+    pub keyring: &'a Keyring,
     pub keyset: Arc<Keyset>,
     pub active: Header,
 }
@@ -57,9 +59,9 @@ impl Page {
 }
 
 impl<'a> Work<'a> {
-    pub(crate) fn new(target: &'a Target, keyset: Arc<Keyset>) -> Self {
+    pub(crate) fn new(target: &'a Target, keyring: &'a Keyring, keyset: Arc<Keyset>) -> Self {
         let active = cell::header(keyset.active());
-        Self { target, keyset, active }
+        Self { target, keyring, keyset, active }
     }
 
     /// Reads the next rows of a batch that are not under the active key.
@@ -109,8 +111,41 @@ impl<'a> Work<'a> {
         Ok(outcome)
     }
 
+    /// Re-encrypts `rows` and takes it back: what it cost, how many rows could not be, and the database's time.
+    pub(crate) async fn try_chunk(&self, rows: Vec<Row>) -> Result<(Tried, u64, Duration), EngineError> {
+        let Target { source, shape, .. } = self.target;
+        let (swaps, findings) = self.reencrypt(rows).await?;
+        let began = Instant::now();
+        let tried = if swaps.is_empty() { Tried::default() } else { source.try_swap(shape, &swaps).await? };
+        Ok((tried, findings.len() as u64, began.elapsed()))
+    }
+
+    /// Bytes that begin like a cell under a key of which this keyset has not heard are a value in a column that is
+    /// to be adopted; or this worker slept, and they are cells under a key that is newer than its keyset. Any
+    /// cell that was read has its key in ledger or backup by now.
+    async fn refuse_newer_cells(&self, rows: &[Row]) -> Result<(), EngineError> {
+        let columns = &self.target.shape.columns;
+        let cells = rows.iter().flat_map(|row| row.cells.iter().zip(columns));
+        let strangers = cells.filter_map(|(cell, column)| self.keyset.stranger(column.layout, cell.as_ref()?));
+        let strangers: BTreeSet<_> = strangers.collect();
+        if strangers.is_empty() {
+            return Ok(());
+        }
+        let known = self.keyring.known_ids().await?;
+        match strangers.iter().find(|id| known.contains(id)) {
+            None => Ok(()),
+            Some(id) => Err(EngineError::refused(
+                "keyset_stale",
+                format!(
+                    "a cell under key {id} was met, which is newer than this worker's keyset: the batch is given back"
+                ),
+            )),
+        }
+    }
+
     /// Decrypts and encrypts, off the async threads.
     async fn reencrypt(&self, rows: Vec<Row>) -> Result<(Vec<Swap>, Vec<Finding>), EngineError> {
+        self.refuse_newer_cells(&rows).await?;
         let keyset = self.keyset.clone();
         let (shape, templates) = (self.target.shape.clone(), self.target.templates.clone());
         let work = move || {

@@ -6,9 +6,10 @@
 //! A process that dies before the wipe has cleared nothing; after it, the next one goes on from there.
 
 use crate::{
-    census::{Inquiry, fence_of},
+    census::Inquiry,
     engine::{Engine, Stop},
     error::EngineError,
+    fences::fence_of,
     keys::id_of,
     source::Prover,
     step::{self, Stepped},

@@ -110,7 +110,7 @@ fn step_of(rotation: &rotations::Model) -> Option<JobKind> {
             (rotation.waited_ms >= rotation.clear_after_ms && rotation.hold_at.is_none()).then_some(JobKind::Clear)
         }
         RotationState::Clearing => Some(JobKind::Clear),
-        RotationState::Completed => None,
+        RotationState::Completed | RotationState::Cancelled | RotationState::RolledBack => None,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
 use reseal_config::Config;
 use reseal_entities::{
     catalog,
-    ledger::{Ledger, catalog::Declared, sources},
+    ledger::{Ledger, catalog as catalog_rows, catalog::Declared, sources},
     planned_tables,
 };
 use reseal_keyring::{Encoding, Format, Layout, Template};
@@ -125,7 +125,13 @@ impl Engine {
     }
 
     pub(crate) async fn planned_target(&self, table: &planned_tables::Model) -> Result<Target, EngineError> {
-        self.target(table.columns()).await
+        let registered = catalog_rows::registered(self.ledger.db()).await?;
+        let mut columns = table.columns();
+        // Pinned is what it was planned with; that it was adopted since only makes it stricter.
+        for column in &mut columns {
+            column.adopted_at = registered.iter().find(|c| c.id == column.id).and_then(|c| c.adopted_at);
+        }
+        self.target(columns).await
     }
 
     /// Rows that the database said this process changed.

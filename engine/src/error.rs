@@ -19,6 +19,9 @@ pub enum EngineError {
     /// A keyset whose keys do not open or do not fit together.
     #[error(transparent)]
     Keyset(#[from] UnwrapError),
+    /// A keyset that does not hold together.
+    #[error(transparent)]
+    Trial(#[from] reseal_keyring::KeysetError),
     /// A key that does not work.
     #[error("the key does not encrypt and decrypt: {0}")]
     Probe(#[from] CellError),
@@ -54,6 +57,7 @@ impl EngineError {
             Self::Source(e) => e.code,
             Self::Kek(e) => e.code(),
             Self::Keyset(e) => e.code(),
+            Self::Trial(e) => e.code(),
             Self::Probe(e) => e.code(),
             Self::Backup(e) => e.code(),
             Self::Template(e) => e.code(),

@@ -79,10 +79,20 @@ impl Keyring {
             wrapped_dek: key.wrapped_dek.as_deref(),
         });
         let loaded = Keyset::unwrap(name, &*self.kek, stored)?;
-        // Also what only the backup knows: a restored ledger has forgotten keys that rows are under.
+        Ok(loaded.knowing(self.known_ids().await?))
+    }
+
+    /// The ids of all keys whose cells name them, of every keyset, also those that only the backup knows: a
+    /// restored ledger has forgotten keys that rows are under.
+    pub(crate) async fn known_ids(&self) -> Result<Vec<KeyId>, EngineError> {
         let everywhere = ledger_keys::all(self.ledger.db()).await?;
         let named = everywhere.iter().filter(|k| k.names_its_cells()).map(id_of);
-        Ok(loaded.knowing(named.chain(self.backup.ids()?)))
+        Ok(named.chain(self.backup.ids()?).collect())
+    }
+
+    /// The keyset as it would be once a key that exists nowhere else was promoted: for trying, in memory only.
+    pub(crate) async fn trial(&self, name: &str, key_id: KeyId, algorithm: Algorithm) -> Result<Keyset, EngineError> {
+        Ok(self.load(name).await?.with_trial_key(key_id, algorithm)?)
     }
 
     /// Keys that the backup has and the ledger does not.

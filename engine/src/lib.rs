@@ -12,11 +12,15 @@ pub mod source;
 
 mod chunk;
 mod chunk_size;
+mod fences;
 mod length;
 mod step;
 mod sweep;
+mod walk;
 
 pub mod plan;
+
+pub mod dry_run;
 
 pub mod dispatch;
 

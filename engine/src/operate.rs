@@ -1,9 +1,9 @@
 //! What a person does to rows and fences: resolve a quarantined row, look at, print or remove a fence.
 
 use crate::{
-    census::fence_of,
     engine::{Engine, by_table},
     error::EngineError,
+    fences::fence_of,
     source::{FenceState, Rule},
 };
 use reseal_entities::{
@@ -74,6 +74,19 @@ pub async fn resolve(
                 ));
             }
             Resolved::Current
+        }
+        Some(Some(cell))
+            if abandon && keyset.key_named_by(layout, &cell).is_none() && target.columns[position].was_not_native() =>
+        {
+            drop(cell);
+            return Err(EngineError::refused(
+                "plaintext_not_kept",
+                format!(
+                    "row {} of an adopted column holds what is no cell, perhaps a plaintext, and the ledger keeps none: encrypt \
+                     it, or set it to NULL yourself, and run this again",
+                    row.row_key
+                ),
+            ));
         }
         Some(Some(cell)) if abandon => {
             // Kept first, so that no line of this loses the bytes.
@@ -167,7 +180,7 @@ pub async fn fence_sql(engine: &Engine, path: &str) -> Result<Vec<String>, Engin
 /// while a rotation of its keyset waits or clears: its proof stands on the fence. One that proves puts
 /// the fence up again.
 pub async fn remove_fence(engine: &Engine, actor: &str, path: &str) -> Result<(), EngineError> {
-    let column = find(engine, path).await?;
+    let column = catalog::ever_named(engine.ledger.db(), path).await?;
     for rotation in read::rotations(engine.ledger.db(), 1_000).await? {
         let needs = matches!(rotation.state, RotationState::Waiting | RotationState::Clearing);
         if needs && rotation.keyset == column.keyset {

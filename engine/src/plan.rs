@@ -1,24 +1,20 @@
 //! Plan: the new key, its promotion, the cut into batches. Resumes where it stopped.
 
 use crate::{
-    census::fence_of,
     engine::{Engine, Stop, by_table},
     error::EngineError,
-    length,
-    source::{KeyType, Range, Shape},
+    fences, length,
     step::{self, Stepped},
+    walk::Walk,
 };
 use reseal_entities::{
     keys,
-    ledger::{catalog, close, keys as ledger_keys, plan, sources},
+    ledger::{catalog, close, keys as ledger_keys, now_ms, plan, sources, steps},
     planned_tables, rotations,
     state::{KeyState, RotationEvent, RotationState},
 };
 use reseal_keyring::Algorithm;
 use std::collections::BTreeSet;
-
-/// Batches written in one transaction.
-const STRETCH: i64 = 200;
 
 /// Does a rotation's planning, if it is due.
 pub async fn plan(engine: &Engine, rotation_id: i64, stop: Stop<'_>) -> Result<Stepped, EngineError> {
@@ -36,9 +32,15 @@ async fn work(engine: &Engine, mut rotation: rotations::Model) -> Result<Stepped
     if rotation.state == RotationState::Requested {
         advance(engine, &mut rotation, RotationEvent::Plan).await?;
     }
+    if let (Some(_), Some(to)) = (rotation.promoted_at, rotation.to_key_id) {
+        fences::admit(engine, &rotation.keyset, to).await?; // a column may have come back since
+    }
     if rotation.promoted_at.is_none() {
         let to = secured_key(engine, &mut rotation).await?;
-        admit(engine, &rotation.keyset, to).await?;
+        if let Some(waits) = others_have_left(engine, &rotation).await? {
+            return Ok(waits);
+        }
+        fences::admit(engine, &rotation.keyset, to).await?;
         let txn = engine.ledger.begin().await?;
         ledger_keys::promote_if_held(&txn, &engine.worker, &rotation, to).await?;
         txn.commit().await?;
@@ -56,6 +58,19 @@ async fn work(engine: &Engine, mut rotation: rotations::Model) -> Result<Stepped
     plan::finish_if_held(engine.ledger.db(), &rotation).await?;
     close::close_if_nothing_is_open(&engine.ledger, &engine.worker, rotation.id).await?;
     Ok(Stepped::Done)
+}
+
+/// Whoever was at a fence for a rotation that was cancelled or turned round has left it: or it could put
+/// one up behind us that refuses the key which is about to be promoted.
+async fn others_have_left(engine: &Engine, rotation: &rotations::Model) -> Result<Option<Stepped>, EngineError> {
+    let db = engine.ledger.db();
+    let Some(until) = steps::left_over_until(db, &rotation.keyset).await? else { return Ok(None) };
+    let left = (until - now_ms(db).await?).max(0);
+    Ok(Some(Stepped::Waits {
+        again_in_ms: left.min(1_000),
+        code: "step_lease",
+        detail: format!("a worker may still be at a step of the rotation before, for {} s at most", left / 1_000 + 1),
+    }))
 }
 
 async fn advance(engine: &Engine, rotation: &mut rotations::Model, event: RotationEvent) -> Result<(), EngineError> {
@@ -146,28 +161,6 @@ async fn secured_key(engine: &Engine, rotation: &mut rotations::Model) -> Result
     Ok(key_id)
 }
 
-/// Lets the next key in wherever a fence names the keys that it lets in, before anything is written
-/// under it. Dying afterwards costs nothing: nobody encrypts with the key yet.
-async fn admit(engine: &Engine, keyset: &str, to: i64) -> Result<(), EngineError> {
-    let db = engine.ledger.db();
-    let keys = ledger_keys::all(db).await?;
-    let listed = catalog::registered(db).await?.into_iter().filter(|c| c.keyset == keyset && c.was_not_native());
-    for table in by_table(listed.collect()) {
-        let target = engine.target(table).await?;
-        let mut prover = target.source.prover().await?;
-        for column in &target.columns {
-            let fence = fence_of(column, &keys, Some(to));
-            let state = prover.fence_state(&target.shape, &fence).await?;
-            if state.stands && !state.complete {
-                target.source.fence(&target.shape, &fence).await?;
-                target.source.seal(&target.shape, &fence).await?;
-            }
-        }
-        prover.release().await?;
-    }
-    Ok(())
-}
-
 async fn pin_tables(engine: &Engine, rotation: &rotations::Model) -> Result<(), EngineError> {
     let columns = catalog::registered(engine.ledger.db()).await?;
     let of_keyset = columns.into_iter().filter(|c| c.keyset == rotation.keyset).collect();
@@ -202,11 +195,9 @@ async fn cut(
 ) -> Result<(), EngineError> {
     let target = engine.planned_target(&table).await?;
     let Some(max_key) = table.max_key.clone() else { return Ok(()) };
+    let mut walk = Walk::new(&target, table.planned_up_to.clone(), max_key, rotation.batch_rows.into());
     loop {
-        let range = Range { after: table.planned_up_to.clone(), up_to: Some(max_key.clone()) };
-        let bounds = target.source.bounds(&target.shape, &range, rotation.batch_rows.into(), STRETCH).await?;
-        let last = (bounds.len() as i64) < STRETCH
-            || bounds.last().is_none_or(|b| reaches(&target.shape, &b.up_to_key, &max_key));
+        let (bounds, last) = walk.stretch().await?;
         let txn = engine.ledger.begin().await?;
         plan::add_batches_if_held(&txn, rotation, &table, &bounds, last).await?;
         txn.commit().await?;
@@ -217,14 +208,5 @@ async fn cut(
             return Ok(());
         }
         table.planned_up_to = bounds.last().map(|b| b.up_to_key.clone());
-    }
-}
-
-/// True when `key` is the largest planned key. A row that vanished meanwhile ends the walk by giving
-/// fewer bounds, so equality is enough.
-fn reaches(shape: &Shape, key: &str, max_key: &str) -> bool {
-    match shape.key.as_slice() {
-        [one] if one.ty == KeyType::Integer => key.parse::<i64>().ok() >= max_key.parse::<i64>().ok(),
-        _ => key == max_key,
     }
 }

@@ -1,9 +1,10 @@
 //! Prove: sweep, fence, sweep to zero, census under the fence; then the keys are suspended.
 
 use crate::{
-    census::{Inquiry, fence_of, ignored},
+    census::{Inquiry, ignored},
     engine::{Engine, Stop},
     error::EngineError,
+    fences::fence_of,
     source::{FenceState, SourceErrorKind},
     step::{self, Stepped},
     sweep,

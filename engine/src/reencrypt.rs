@@ -5,6 +5,7 @@ use crate::{
     chunk_size::ChunkSize,
     engine::{Engine, Stop},
     error::EngineError,
+    fences,
     retry::backoff_ms,
     source::{Range, SourceErrorKind},
 };
@@ -14,6 +15,7 @@ use reseal_entities::ledger::{
     close, keys as ledger_keys, plan, quarantine,
     report::{self, Delta, Hold},
 };
+use reseal_entities::state::KeyState;
 use std::time::{Duration, Instant};
 
 /// Cursor and lease are written at most so often, and after a claim's first chunk: a batch that kills
@@ -80,8 +82,17 @@ pub async fn batch(engine: &Engine, batch_id: i64, stop: Stop<'_>) -> Result<Fat
 
 async fn give_back(engine: &Engine, claimed: &Claimed, error: &EngineError) -> Result<Fate, EngineError> {
     let (db, batch, detail) = (engine.ledger.db(), &claimed.batch, error.to_string());
+    if error.code() == "keyset_stale" {
+        engine.keyring.forget();
+    }
     if matches!(error, EngineError::Source(e) if e.is(SourceErrorKind::Fenced)) {
         engine.keyring.forget(); // the keyset in memory is stale
+        // or a fence is, put up late by a worker that slept through a cancel or a rollback
+        if let Some(to) = claimed.rotation.to_key_id
+            && let Err(e) = admit_if_active(engine, &claimed.rotation.keyset, to).await
+        {
+            tracing::warn!(batch = batch.id, "a fence that refuses the active key could not be opened: {e}");
+        }
     }
     tracing::warn!(batch = batch.id, code = error.code(), "a batch failed: {detail}");
     if batch.attempts + 1 >= ATTEMPTS_MAX {
@@ -93,12 +104,18 @@ async fn give_back(engine: &Engine, claimed: &Claimed, error: &EngineError) -> R
     Ok(Fate::Released)
 }
 
+async fn admit_if_active(engine: &Engine, keyset: &str, to: i64) -> Result<(), EngineError> {
+    let active =
+        ledger_keys::of_keyset(engine.ledger.db(), keyset).await?.into_iter().find(|k| k.state == KeyState::Active);
+    if active.is_some_and(|k| k.key_id == to) { fences::admit(engine, keyset, to).await } else { Ok(()) }
+}
+
 /// Chunks through the batch. While one is written the next is read, so that neither waits.
 async fn work(engine: &Engine, claimed: &Claimed, stop: Stop<'_>) -> Result<End, EngineError> {
     let batch = &claimed.batch;
     let target = engine.planned_target(&claimed.table).await?;
     let keyset = engine.keyring.keyset(&claimed.rotation.keyset, claimed.rotation.to_key_id).await?;
-    let work = Work::new(&target, keyset);
+    let work = Work::new(&target, &engine.keyring, keyset);
     let mut size = ChunkSize::new(&engine.config.rotation.chunk_rows, claimed.table.rows_per_second);
     let mut desk = Desk { engine, claimed, pending: Delta::default(), counted: batch.rows_counted, last: None };
     let mut range =

@@ -63,7 +63,7 @@ async fn pass(
 ) -> Result<Swept, EngineError> {
     let db = engine.ledger.db();
     let keyset = engine.keyring.keyset(&rotation.keyset, rotation.to_key_id).await?;
-    let work = Work::new(target, Arc::clone(&keyset));
+    let work = Work::new(target, &engine.keyring, Arc::clone(&keyset));
     let mut size = ChunkSize::new(&engine.config.rotation.chunk_rows, table.rows_per_second);
     let (mut swept, mut range) = (Swept::default(), Range::default());
     let mut prover = target.source.prover().await?;

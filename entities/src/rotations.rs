@@ -21,6 +21,10 @@ pub struct Model {
     pub state: RotationState,
     /// The key that it promotes; set at the request or by planning.
     pub to_key_id: Option<i64>,
+    /// The key that gave way to it; set when it is promoted.
+    pub from_key_id: Option<i64>,
+    /// The rotation that it turns round: its key has been active before.
+    pub reverses: Option<i64>,
     /// Who asked for it.
     #[sea_orm(column_type = "String(StringLen::N(128))")]
     pub requested_by: String,
@@ -60,6 +64,9 @@ pub struct Model {
     pub waited_at: Option<i64>,
     /// When a use of a suspended key was seen; holds the clearing.
     pub hold_at: Option<i64>,
+    /// Which key it was, and who used it.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub hold_detail: Option<String>,
     /// Rises with each claim of a step (plan, prove, clear); must match to write.
     pub step_epoch: i64,
     /// Until when the step is held.

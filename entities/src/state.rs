@@ -120,6 +120,10 @@ states! {
         Clearing,
         /// The retired keys are destroyed.
         Completed,
+        /// A person stopped it; both keys are there, and the next rotation retires what is left.
+        Cancelled,
+        /// A person turned it round; its reverse took over.
+        RolledBack,
     }
 }
 
@@ -142,6 +146,10 @@ pub enum RotationEvent {
     Clear,
     /// The retired keys and their backups are gone.
     Complete,
+    /// A person stops it.
+    Cancel,
+    /// A rotation the other way takes over.
+    RollBack,
 }
 
 impl Law for RotationState {
@@ -159,6 +167,8 @@ impl Law for RotationState {
             RotationEvent::VoidProof => (&[Waiting, Clearing], Proving),
             RotationEvent::Clear => (&[Waiting], Clearing),
             RotationEvent::Complete => (&[Clearing], Completed),
+            RotationEvent::Cancel => (&[Requested, Planning, Reencrypting, Proving, Waiting, Clearing], Cancelled),
+            RotationEvent::RollBack => (&[Planning, Reencrypting, Proving, Waiting, Clearing, Cancelled], RolledBack),
         }
     }
 }
@@ -210,6 +220,16 @@ impl Law for BatchState {
             BatchEvent::Split => (&[Leased], Superseded),
             BatchEvent::Retry => (&[Failed, Done], Pending),
         }
+    }
+}
+
+impl RotationState {
+    /// The states that nothing leads on from, but that a cancelled rotation can still be turned round.
+    pub const ENDED: [Self; 3] = [Self::Completed, Self::Cancelled, Self::RolledBack];
+
+    /// It has ended.
+    pub fn has_ended(self) -> bool {
+        Self::ENDED.contains(&self)
     }
 }
 

@@ -148,6 +148,17 @@ pub enum CellError {
         /// The active key
         key_id: KeyId,
     },
+    /// A value that is to be encrypted is a cell under a raw key already
+    #[error("not a plaintext: it authenticates under a raw key of the keyset, declare the column's format raw-aes-gcm")]
+    RawCell,
+    /// A value that is to be encrypted holds a cell
+    #[error(
+        "the value contains what looks like a cell under key {key_id}, which nobody could find again once it is encrypted: take it out, or decrypt it first"
+    )]
+    CellInside {
+        /// The key that the header inside names
+        key_id: KeyId,
+    },
     /// Not in the column's encoding
     #[error("not the column's base64: another alphabet, padding that differs, or no base64 at all")]
     NotBase64,
@@ -173,6 +184,8 @@ impl CellError {
             Self::KeyNotUsable { .. } => "key_not_usable",
             Self::NotAuthentic { .. } | Self::RawNotAuthentic { .. } => "not_authentic",
             Self::RawKeyActive { .. } => "raw_key_active",
+            Self::RawCell => "raw_cell",
+            Self::CellInside { .. } => "cell_inside",
             Self::NotBase64 => "cell_not_base64",
             Self::NotRoundTrip { .. } => "not_round_trip",
         }

@@ -4,7 +4,7 @@ mod column;
 mod error;
 mod stored;
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, sync::OnceLock};
 
 pub use error::KeysetError;
 pub use stored::{StoredKey, UnwrapError};
@@ -48,6 +48,7 @@ pub struct Keyset {
     keys: Vec<Key>,
     active: usize,
     foreign: HashSet<KeyId>,
+    needles: OnceLock<Vec<(KeyId, Vec<u8>)>>,
 }
 
 struct Key {
@@ -120,7 +121,7 @@ impl Keyset {
             return Err(KeysetError::NotOneActive);
         };
         let keys = keys.into_iter().map(Key::new).collect();
-        Ok(Self { name: name.to_owned(), keys, active, foreign: HashSet::new() })
+        Ok(Self { name: name.to_owned(), keys, active, foreign: HashSet::new(), needles: OnceLock::new() })
     }
 
     /// Knows these key ids too, of other keysets or only of the key backup: what begins with the header
@@ -128,7 +129,27 @@ impl Keyset {
     #[must_use]
     pub fn knowing(mut self, foreign: impl IntoIterator<Item = KeyId>) -> Self {
         self.foreign.extend(foreign);
+        self.needles = OnceLock::new();
         self
+    }
+
+    /// The same with a new key of `algorithm` active, made here and kept nowhere: nothing that is encrypted
+    /// with it may stay
+    ///
+    /// # Errors
+    ///
+    /// `keyset_duplicate_key_id` when `key_id` is taken.
+    pub fn with_trial_key(mut self, key_id: KeyId, algorithm: Algorithm) -> Result<Self, KeysetError> {
+        if self.info(key_id).is_some() {
+            return Err(KeysetError::DuplicateKeyId(key_id));
+        }
+        let version = self.keys().map(|info| info.version).max().unwrap_or(0) + 1;
+        self.keys[self.active].info.state = KeyState::Deactivated;
+        let info = KeyInfo { key_id, version, state: KeyState::Active, algorithm, prefix: Prefix::Tink };
+        self.active = self.keys.len();
+        self.keys.push(Key::new((info, Some(Dek::generate(algorithm)))));
+        self.needles = OnceLock::new();
+        Ok(self)
     }
 
     /// The logical key's name, e.g. `default`

@@ -4,6 +4,7 @@ mod guards;
 mod m0001_ledger;
 mod m0001_reference_tables;
 mod m0002_adoption;
+mod m0003_the_other_way;
 mod run;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -17,7 +18,11 @@ pub struct Ledger;
 
 impl MigratorTrait for Ledger {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_ledger::Migration), Box::new(m0002_adoption::Migration)]
+        vec![
+            Box::new(m0001_ledger::Migration),
+            Box::new(m0002_adoption::Migration),
+            Box::new(m0003_the_other_way::Migration),
+        ]
     }
 
     fn migration_table_name() -> DynIden {

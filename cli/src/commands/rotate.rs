@@ -1,5 +1,7 @@
 //! `reseal rotate`: asks for a rotation, and follows it on request.
 
+mod dry_run;
+
 use crate::{
     actor::actor,
     context::Context,
@@ -40,10 +42,16 @@ pub(crate) struct Args {
     /// Follow it to its end, or until only the waiting time is left
     #[arg(long)]
     wait: bool,
+    /// Only say what it would do: time, growth, locks, what would stop it
+    #[arg(long, conflicts_with_all = ["wait", "reason", "idempotency_key", "clear_after"])]
+    dry_run: bool,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let (config, output) = (context.config()?, &context.output);
+    if args.dry_run {
+        return dry_run::run(config, &args.keyset, args.to, context).await;
+    }
     let request = request(&args, &config)?;
     let queue_url = config.queue.url.clone();
     let engine = ground::engine_only(config, output).await?;
@@ -177,6 +185,9 @@ fn end(followed: &Followed, output: &Output) -> Result<Exit, Failure> {
     });
     match followed.end {
         End::Completed | End::Waiting => Ok(Exit::Done),
+        End::Stopped => {
+            Err(Failure::new("rotation_stopped", format!("rotation {} was {}: {}", s.id, s.state, s.summary)))
+        }
         End::NoWorker => {
             let message =
                 format!("no worker is alive, and rotation {} waits for one: start `reseal up` or `reseal work`", s.id);

@@ -16,6 +16,8 @@ const NO_WORKER_MAX: Duration = Duration::from_secs(15);
 pub(crate) enum End {
     /// The old key is destroyed.
     Completed,
+    /// A person cancelled it or turned it round.
+    Stopped,
     /// Only the waiting time is left.
     Waiting,
     /// Nothing can go on without a person.
@@ -46,8 +48,10 @@ pub(crate) struct Judge {
 
 impl Judge {
     pub(crate) fn look(&mut self, status: &RotationStatus, step: &Step, now: Instant) -> Option<End> {
-        if status.state == RotationState::Completed {
-            return Some(End::Completed);
+        match status.state {
+            RotationState::Completed => return Some(End::Completed),
+            RotationState::Cancelled | RotationState::RolledBack => return Some(End::Stopped),
+            _ => {}
         }
         if status.waiting_left_ms.is_some_and(|left| left > 0) && status.paused_by.is_none() && !step.held {
             return Some(End::Waiting);

@@ -32,6 +32,17 @@ impl SourceError {
         Self { kind: SourceErrorKind::Refused, code, message: message.into() }
     }
 
+    /// A trigger stored something else than what was written.
+    pub(super) fn altered(table: &str) -> Self {
+        Self::refused(
+            "value_altered",
+            format!(
+                "a trigger on {table} changes re-encrypted values before they are stored, which would destroy them, so nothing \
+                 of the chunk was kept: let the trigger leave encrypted columns alone"
+            ),
+        )
+    }
+
     /// Says where.
     pub(super) fn at(self, path: &str) -> Self {
         Self { message: format!("{path}: {}", self.message), ..self }
@@ -45,6 +56,9 @@ impl SourceError {
         self.kind == kind
     }
 }
+
+/// What a statement is made to fail with that met a value which a trigger had changed.
+pub(super) const ALTERED: &str = "reseal: altered";
 
 /// SQLSTATE of our own refusals on PostgreSQL.
 pub(super) const FENCED_SQLSTATE: &str = "RS001";
@@ -83,6 +97,7 @@ impl From<sqlx::Error> for SourceError {
             "1811" if db.message().starts_with("reseal:") => {
                 Self::new(Fenced, "fenced", "the fence refused a cell under a retired key".into())
             }
+            "22P02" if db.message().contains(ALTERED) => Self::altered(db.table().unwrap_or("the table")),
             "40001" | "40P01" => {
                 Self::new(Transient, "source_conflict", what("the source resolved a conflict against us"))
             }

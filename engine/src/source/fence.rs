@@ -36,7 +36,32 @@ pub struct FenceState {
     pub detail: String,
     /// SHA-256 over its definition, hexadecimal.
     pub fingerprint: String,
+    /// What stands as a trigger, and what as a constraint.
+    #[serde(skip)]
+    pub(crate) definitions: [String; 2],
 }
+
+impl FenceState {
+    /// A constraint stands.
+    pub fn is_sealed(&self) -> bool {
+        !self.definitions[1].is_empty()
+    }
+
+    /// Whether what stands, this rotation's or another's, would refuse a cell with this header.
+    pub fn refuses(&self, header: &Header, text: bool) -> bool {
+        let starts = if text { base64_prefixes(&[*header]) } else { vec![hex::encode(header)] };
+        let starts: Vec<String> = starts.into_iter().flat_map(|s| [hex::encode(&s), s]).collect();
+        let standing = self.definitions.iter().filter(|d| !d.is_empty());
+        standing.clone().any(|definition| {
+            let named = starts.iter().any(|start| definition.contains(start.as_str()));
+            let allows = ALLOWING.iter().any(|words| definition.contains(words));
+            named != allows
+        })
+    }
+}
+
+/// How a definition is told that names what it lets in, and not what it refuses: on PostgreSQL and SQLite.
+const ALLOWING: [&str; 2] = ["<> ALL", "IS NOT NULL AND NOT"];
 
 impl Fence {
     pub(super) fn headers(&self) -> &[Header] {

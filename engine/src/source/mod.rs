@@ -25,6 +25,7 @@ use reseal_config::Source as SourceConfig;
 use reseal_entities::ledger::plan::Bound;
 use reseal_keyring::cell::HEADER_LEN;
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 
 /// The header of every cell of one key.
 pub type Header = [u8; HEADER_LEN];
@@ -56,6 +57,15 @@ pub struct Swap {
     pub cells: Vec<Option<(Vec<u8>, Vec<u8>)>>,
 }
 
+/// What a swap that was taken back cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tried {
+    /// Rows that it changed.
+    pub rows: u64,
+    /// Bytes of write-ahead log, where the database has one to tell.
+    pub wal_bytes: Option<i64>,
+}
+
 /// A column that is not registered and holds cells under a retired key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stray {
@@ -63,6 +73,17 @@ pub struct Stray {
     pub path: String,
     /// So many cells.
     pub cells: i64,
+}
+
+/// What a scan of the columns that are not registered found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Strays {
+    /// Those that hold cells.
+    pub found: Vec<Stray>,
+    /// So many columns were looked at.
+    pub looked_at: usize,
+    /// `schema.table.column` of those that took too long.
+    pub unfinished: Vec<String>,
 }
 
 /// Where a column is: schema, table, column.
@@ -104,6 +125,13 @@ pub trait Source: Send + Sync {
     /// Writes new cells where the old ones still stand, in one statement that is one transaction, and
     /// says which rows the database changed. A process that dies here has changed all or nothing.
     async fn swap(&self, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError>;
+
+    /// Does what [`Self::swap`] does, takes it back, and says what it cost. What it leaves are dead rows for
+    /// the next vacuum.
+    async fn try_swap(&self, shape: &Shape, swaps: &[Swap]) -> Result<Tried, SourceError>;
+
+    /// What the table occupies on disk: rows, values out of line, and indexes.
+    async fn size(&self, shape: &Shape) -> Result<i64, SourceError>;
 
     /// One cell of one row, whatever it is. The outer option: is there such a row?
     async fn cell(&self, shape: &Shape, key: &str, column: &str) -> Result<Option<Option<Vec<u8>>>, SourceError>;
@@ -150,6 +178,9 @@ pub trait Source: Send + Sync {
     /// What this role lacks for rotating or fencing the table; empty is good.
     async fn missing_rights(&self, shape: &Shape) -> Result<Vec<String>, SourceError>;
 
+    /// What a rotation locks, how, and for how long: for people.
+    fn locks(&self) -> &'static [&'static str];
+
     /// What fires or leaves at each row that is re-encrypted: triggers, publications.
     async fn notes(&self, shape: &Shape) -> Result<Vec<String>, SourceError>;
 
@@ -189,13 +220,15 @@ pub trait Prover: Send {
     async fn fingerprint(&mut self, shape: &Shape) -> Result<String, SourceError>;
 
     /// Columns that are not in `registered` nor `ignored` (`schema.table.column`) and hold cells with
-    /// one of `headers`, in bytes or as base64 text.
+    /// one of `headers`, in bytes or as base64 text. `patience`: so long for each column at most, where the
+    /// database can be told.
     async fn strays(
         &mut self,
         registered: &[Place],
         ignored: &[String],
         headers: &[Header],
-    ) -> Result<Vec<Stray>, SourceError>;
+        patience: Option<Duration>,
+    ) -> Result<Strays, SourceError>;
 
     /// Fails when the session, and with it every lock, is lost.
     async fn still_there(&mut self) -> Result<(), SourceError>;

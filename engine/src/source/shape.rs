@@ -25,6 +25,8 @@ pub struct KeyColumn {
     pub name: String,
     /// Its type.
     pub ty: KeyType,
+    /// What the primary key compares its text by, where that can be another than the column's own.
+    pub collation: Option<String>,
 }
 
 /// An encrypted column as it is asked for, and as it was found.
@@ -81,6 +83,8 @@ pub struct Shape {
     pub columns: Vec<CellColumn>,
     /// SHA-256 over the definition, hexadecimal: another one is another table.
     pub fingerprint: String,
+    /// Triggers of others run at each update, so what was stored is read again before it is kept.
+    pub(super) watched: bool,
 }
 
 impl Shape {
@@ -92,7 +96,7 @@ impl Shape {
         parts: &[String],
     ) -> Self {
         let fingerprint = fingerprint(parts.iter().map(String::as_str));
-        Self { schema: schema.to_owned(), table: table.to_owned(), key, columns, fingerprint }
+        Self { schema: schema.to_owned(), table: table.to_owned(), key, columns, fingerprint, watched: false }
     }
 
     pub(super) fn column(&self, name: &str) -> Result<&CellColumn, SourceError> {
@@ -161,7 +165,8 @@ mod tests {
     use super::*;
 
     fn shape(columns: usize) -> Shape {
-        let key = (0..columns).map(|i| KeyColumn { name: format!("k{i}"), ty: KeyType::Text }).collect();
+        let key =
+            (0..columns).map(|i| KeyColumn { name: format!("k{i}"), ty: KeyType::Text, collation: None }).collect();
         Shape::new("s", "t", key, Vec::new(), &[])
     }
 

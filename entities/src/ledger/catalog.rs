@@ -34,9 +34,24 @@ pub async fn registered(db: &impl ConnectionTrait) -> Result<Vec<catalog::Model>
     Ok(all.order_by_asc(catalog::Column::Id).all(db).await?)
 }
 
+/// Every column that was taken out, whose fence may still stand.
+pub async fn forgotten(db: &impl ConnectionTrait) -> Result<Vec<catalog::Model>, LedgerError> {
+    let all = catalog::Entity::find().filter(catalog::Column::ForgottenAt.is_not_null());
+    Ok(all.order_by_asc(catalog::Column::Id).all(db).await?)
+}
+
 /// The registered column that a person calls `source:schema.table.column` or `table.column`.
 pub async fn named(db: &impl ConnectionTrait, name: &str) -> Result<catalog::Model, LedgerError> {
-    let mut found: Vec<_> = registered(db).await?.into_iter().filter(|c| c.is_called(name)).collect();
+    one_called(registered(db).await?, name)
+}
+
+/// The same among columns that were taken out, too: for what outlives the catalog.
+pub async fn ever_named(db: &impl ConnectionTrait, name: &str) -> Result<catalog::Model, LedgerError> {
+    one_called([registered(db).await?, forgotten(db).await?].concat(), name)
+}
+
+fn one_called(mut found: Vec<catalog::Model>, name: &str) -> Result<catalog::Model, LedgerError> {
+    found.retain(|c| c.is_called(name));
     match (found.pop(), found.pop()) {
         (Some(column), None) => Ok(column),
         (None, _) => Err(LedgerError::refused(
@@ -80,8 +95,10 @@ pub(super) async fn note_adopted(
     txn: &impl ConnectionTrait,
     actor: &str,
     rotation: &rotations::Model,
+    proved: &[i64],
 ) -> Result<(), LedgerError> {
-    let adopted = registered(txn).await?.into_iter().filter(|c| c.keyset == rotation.keyset && c.is_to_be_adopted());
+    let of_rotation = |c: &catalog::Model| c.keyset == rotation.keyset && proved.contains(&c.id);
+    let adopted = registered(txn).await?.into_iter().filter(|c| of_rotation(c) && c.is_to_be_adopted());
     for column in adopted {
         catalog::Entity::update_many()
             .col_expr(catalog::Column::AdoptedAt, super::time::now(txn))
@@ -160,14 +177,16 @@ async fn remember(
     row: &catalog::Model,
     column: &Declared,
 ) -> Result<(), LedgerError> {
+    // What was not native before keeps its stricter fence.
+    let stays_adopted = column.format == catalog::NATIVE && row.adopted_at.is_some();
     catalog::Entity::update_many()
         .col_expr(catalog::Column::ForgottenAt, Expr::value(Option::<i64>::None))
         .col_expr(catalog::Column::Keyset, Expr::value(&column.keyset))
         .col_expr(catalog::Column::AssociatedData, Expr::value(&column.associated_data))
         .col_expr(catalog::Column::PrimaryKey, Expr::value(json!(column.primary_key).to_string()))
-        .col_expr(catalog::Column::Format, Expr::value(&column.format))
+        .col_expr(catalog::Column::Format, Expr::value(if stays_adopted { &row.format } else { &column.format }))
         .col_expr(catalog::Column::Encoding, Expr::value(&column.encoding))
-        .col_expr(catalog::Column::AdoptedAt, Expr::value(Option::<i64>::None))
+        .col_expr(catalog::Column::AdoptedAt, Expr::value(row.adopted_at.filter(|_| stays_adopted)))
         .filter(catalog::Column::Id.eq(row.id))
         .exec(txn)
         .await?;

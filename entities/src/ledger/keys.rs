@@ -175,8 +175,10 @@ pub async fn promote_if_held(
             ),
         ));
     }
-    keys.iter().filter(|k| k.key_id == to_key_id).try_for_each(refuse_unless_target)?;
-    let mut before = None;
+    let before = keys.iter().find(|k| k.state == KeyState::Active).map(|k| k.key_id);
+    if rotation.reverses.is_none() {
+        keys.iter().filter(|k| k.key_id == to_key_id).try_for_each(refuse_unless_target)?;
+    }
     for key in keys {
         if matches!(key.state, KeyState::Active | KeyState::Deactivated) && key.key_id != to_key_id {
             let pin = rotation_keys::ActiveModel {
@@ -186,8 +188,14 @@ pub async fn promote_if_held(
             };
             rotation_keys::Entity::insert(pin).exec_without_returning(txn).await?;
         }
-        before = if key.state == KeyState::Active { Some(key.key_id) } else { before };
     }
+    rotations::Entity::update_many()
+        .col_expr(rotations::Column::FromKeyId, Expr::value(before))
+        .filter(rotations::Column::Id.eq(rotation.id))
+        .exec(txn)
+        .await?;
+    // A key becomes active again only by the rotation that turns its retirement round.
+    let may_activate = if rotation.reverses.is_some() { KeyState::Deactivated } else { KeyState::PreActive };
     let demoted = keys::Entity::update_many()
         .col_expr(keys::Column::State, Expr::value(after::<KeyState>(KeyEvent::Deactivate)))
         .col_expr(keys::Column::DeactivatedAt, now(txn))
@@ -201,14 +209,14 @@ pub async fn promote_if_held(
         .col_expr(keys::Column::ActivatedAt, now(txn))
         .filter(keys::Column::KeyId.eq(to_key_id))
         .filter(keys::Column::Keyset.eq(&rotation.keyset))
-        .filter(keys::Column::State.eq(KeyState::PreActive))
+        .filter(keys::Column::State.eq(may_activate))
         .exec(txn)
         .await?;
     if (demoted.rows_affected, promoted.rows_affected) != (1, 1) {
         return Err(LedgerError::refused(
             "key_not_promotable",
             format!(
-                "key {to_key_id} cannot take over keyset `{}`: it must be pre_active, and exactly one other key active",
+                "key {to_key_id} cannot take over keyset `{}`: it must be {may_activate}, and exactly one other key active",
                 rotation.keyset
             ),
         ));

@@ -5,12 +5,14 @@
 //! the database's; transactions that write begin IMMEDIATE on SQLite.
 
 pub mod audit;
+pub mod cancel;
 pub mod catalog;
 pub mod claim;
 pub mod clear;
 pub mod close;
 pub mod connect;
 pub mod dispatch;
+pub mod hold;
 pub mod keys;
 pub mod open;
 pub mod plan;

@@ -67,7 +67,8 @@ pub async fn record_if_held(
         .filter(rotations::Column::Id.eq(rotation.id))
         .exec(txn)
         .await?;
-    catalog::note_adopted(txn, actor, rotation).await?;
+    let proved: Vec<i64> = found.iter().map(|column| column.catalog_id).collect();
+    catalog::note_adopted(txn, actor, rotation, &proved).await?;
     turn_retired_keys(txn, actor, rotation.id, KeyEvent::Suspend, "key.suspended").await
 }
 
@@ -105,7 +106,7 @@ pub async fn void_if_held(
     turn_retired_keys(txn, actor, rotation.id, KeyEvent::Restore, "key.restored").await
 }
 
-async fn void(txn: &impl ConnectionTrait, rotation_id: i64) -> Result<(), LedgerError> {
+pub(super) async fn void(txn: &impl ConnectionTrait, rotation_id: i64) -> Result<(), LedgerError> {
     proofs::Entity::update_many()
         .col_expr(proofs::Column::VoidedAt, now(txn))
         .filter(proofs::Column::RotationId.eq(rotation_id))
@@ -122,7 +123,30 @@ async fn turn_retired_keys(
     event: KeyEvent,
     action: &'static str,
 ) -> Result<(), LedgerError> {
-    for key in ledger_keys::retired_by(txn, rotation_id).await? {
+    let keys = ledger_keys::retired_by(txn, rotation_id).await?;
+    turn(txn, actor, rotation_id, keys, event, action).await
+}
+
+/// Lets those of a rotation's keys decrypt again that are suspended.
+pub(super) async fn restore_suspended(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    rotation_id: i64,
+) -> Result<(), LedgerError> {
+    let mut keys = ledger_keys::retired_by(txn, rotation_id).await?;
+    keys.retain(|k| k.state == KeyState::Suspended);
+    turn(txn, actor, rotation_id, keys, KeyEvent::Restore, "key.restored").await
+}
+
+async fn turn(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    rotation_id: i64,
+    keys: Vec<keys::Model>,
+    event: KeyEvent,
+    action: &'static str,
+) -> Result<(), LedgerError> {
+    for key in keys {
         let turned = keys::Entity::update_many()
             .col_expr(keys::Column::State, Expr::value(after::<KeyState>(event)))
             .filter(keys::Column::KeyId.eq(key.key_id))

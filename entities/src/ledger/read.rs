@@ -136,10 +136,11 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
         keyset: r.keyset.clone(),
         state: r.state,
         summary: String::new(),
-        needs_attention: r.completed_at.is_none() && (quarantined > 0 || failed > 0 || waits_for_a_person),
+        needs_attention: r.completed_at.is_none()
+            && (quarantined > 0 || failed > 0 || waits_for_a_person || r.hold_at.is_some()),
         paused_by: r.paused_at.and(r.paused_by.clone()),
-        code: r.step_code.clone(),
-        detail: r.step_detail.clone(),
+        code: r.hold_at.map(|_| "key_used".to_owned()).or_else(|| r.step_code.clone()),
+        detail: r.hold_detail.clone().or_else(|| r.step_detail.clone()),
         rows: tables.iter().map(|t| t.rows).sum(),
         rows_done: tables.iter().map(|t| t.rows_done).sum(),
         reencrypted: tables.iter().map(|t| t.reencrypted).sum(),
@@ -234,7 +235,7 @@ async fn gate(
     let registered = catalog::Entity::find().filter(catalog::Column::ForgottenAt.is_null()).all(db).await?;
     let unproved: Vec<String> =
         registered.iter().filter(|c| !proved.contains(&c.id)).map(catalog::Model::path).collect();
-    let ended = r.state == Completed;
+    let ended = r.state == Completed; // by then every condition held
     let left = (r.clear_after_ms - r.waited_ms).max(0);
     Ok(vec![
         Condition {
@@ -262,7 +263,7 @@ async fn gate(
             met: r.hold_at.is_none() && r.paused_at.is_none(),
             detail: match (&r.paused_by, r.hold_at) {
                 (Some(who), _) => format!("paused by {who}"),
-                (None, Some(_)) => "a suspended key was used".to_owned(),
+                (None, Some(_)) => r.hold_detail.clone().unwrap_or_else(|| "a suspended key was used".to_owned()),
                 (None, None) => "nothing does".to_owned(),
             },
         },
@@ -302,6 +303,12 @@ fn summary(s: &RotationStatus) -> String {
         ),
         RotationState::Clearing => format!("clearing the old key{idle}"),
         RotationState::Completed => "completed; the old key is destroyed".to_owned(),
+        RotationState::Cancelled => {
+            format!(
+                "cancelled at {percent} %; values under both keys are readable, and the next rotation retires what is left"
+            )
+        }
+        RotationState::RolledBack => "rolled back; a rotation the other way took over".to_owned(),
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     batches, planned_tables, progress, quarantine, rotations,
-    state::{BatchEvent, BatchState},
+    state::{BatchEvent, BatchState, RotationState},
 };
 use sea_orm::{
     ActiveValue::Set,
@@ -32,7 +32,7 @@ pub struct Delta {
 pub enum Hold {
     /// The batch is still ours.
     Held,
-    /// The batch is still ours, but its rotation was paused.
+    /// The batch is still ours, but its rotation was paused, cancelled or turned round.
     Paused,
     /// Somebody else has it.
     Lost,
@@ -69,7 +69,10 @@ pub async fn checkpoint_if_held(
     }
     add_progress(txn, batch.planned_table_id, slot, delta).await?;
     let rotation = rotations::Entity::find_by_id(batch.rotation_id).one(txn).await?;
-    Ok(if rotation.is_some_and(|r| r.paused_at.is_some()) { Hold::Paused } else { Hold::Held })
+    let goes_on = |r: &rotations::Model| {
+        r.paused_at.is_none() && matches!(r.state, RotationState::Planning | RotationState::Reencrypting)
+    };
+    Ok(if rotation.as_ref().is_some_and(goes_on) { Hold::Held } else { Hold::Paused })
 }
 
 /// Reports a batch whose every row was looked at. False: somebody else has it, and nothing changed.

@@ -57,6 +57,16 @@ pub async fn renew_if_held(db: &impl ConnectionTrait, rotation_id: i64, epoch: i
     Ok(renewed.rows_affected == 1)
 }
 
+/// Until when an ended rotation of this keyset may still have somebody at one of its steps: whoever held
+/// it when it was cancelled or turned round finds out when it renews, and its lease says when at the latest.
+pub async fn left_over_until(db: &impl ConnectionTrait, keyset: &str) -> Result<Option<i64>, LedgerError> {
+    let ended = rotations::Entity::find()
+        .filter(rotations::Column::Keyset.eq(keyset))
+        .filter(rotations::Column::OpenKeyset.is_null())
+        .filter(Expr::col(rotations::Column::StepLeaseUntil).gte(now(db)));
+    Ok(ended.all(db).await?.iter().filter_map(|r| r.step_lease_until).max())
+}
+
 /// How a step was left.
 #[derive(Clone, Debug)]
 pub struct Left {

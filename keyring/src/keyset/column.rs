@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::{Key, Keyset};
-use crate::{CellError, Format, KeyId, Layout, Prefix, layout::Stored};
+use crate::{CellError, Format, KeyId, KeyState, Layout, Prefix, cell, layout::Stored};
 
 impl Keyset {
     /// A new value for a column of this layout
@@ -41,6 +41,53 @@ impl Keyset {
         }
     }
 
+    /// Whether a value that nobody encrypted may be encrypted as it is: not when it is a cell after all, or holds one
+    ///
+    /// What it is compared with are this keyset's raw keys and every key id that it knows.
+    ///
+    /// # Errors
+    ///
+    /// `raw_cell`: it authenticates under a raw key. `cell_inside`: a known key's header stands in it, as bytes,
+    /// hex or base64; encrypted, nobody could find that cell again when its key is cleared.
+    pub fn adoptable(&self, layout: Layout, stored: &[u8], associated_data: &[u8]) -> Result<(), CellError> {
+        let Stored::Plaintext(value) = layout.read(stored, |id| self.knows(id))? else { return Ok(()) };
+        let decoded = layout.encoding.decode(value).ok();
+        let forms = [Some(value), decoded.as_deref()];
+        if forms.into_iter().flatten().any(|bytes| self.decrypt_raw(bytes, associated_data).is_ok()) {
+            return Err(CellError::RawCell);
+        }
+        let held = |needle: &(KeyId, Vec<u8>)| memchr::memmem::find(value, &needle.1).is_some();
+        match self.needles().iter().find(|needle| held(needle)) {
+            Some((key_id, _)) => Err(CellError::CellInside { key_id: *key_id }),
+            None => Ok(()),
+        }
+    }
+
+    /// The header of every known key in each way in which a value can hold it; made once
+    fn needles(&self) -> &[(KeyId, Vec<u8>)] {
+        self.needles.get_or_init(|| {
+            let own = self.keys().filter(|info| info.prefix == Prefix::Tink).map(|info| info.key_id);
+            let ids: std::collections::BTreeSet<KeyId> = own.chain(self.foreign.iter().copied()).collect();
+            let ways = |id: KeyId| {
+                let header = cell::header(id);
+                let hex = hex::encode(header);
+                let mut ways = vec![header.to_vec(), hex.to_uppercase().into_bytes(), hex.into_bytes()];
+                ways.extend(cell::base64_prefixes(id).into_iter().map(String::into_bytes));
+                ways.into_iter().map(move |way| (id, way))
+            };
+            ids.into_iter().flat_map(ways).collect()
+        })
+    }
+
+    /// The key that stored bytes would name if they were a cell, when this keyset has never heard of it: they are
+    /// a value, or the keyset is older than they are
+    #[must_use]
+    pub fn stranger(&self, layout: Layout, stored: &[u8]) -> Option<KeyId> {
+        let id = layout.key_id(stored).filter(|id| layout.format != Format::Tink && !self.knows(*id))?;
+        let bytes = layout.encoding.decode(stored).ok()?;
+        cell::parse(&bytes).is_ok().then_some(id)
+    }
+
     /// The same value under the active key, in the same layout, checked by decrypting it again
     ///
     /// The check costs a second decryption and catches what the tag cannot: a
@@ -49,8 +96,9 @@ impl Keyset {
     ///
     /// # Errors
     ///
-    /// Those of [`Keyset::decrypt_from`], `raw_key_active` and `not_round_trip`.
+    /// Those of [`Keyset::decrypt_from`] and [`Keyset::adoptable`], `raw_key_active` and `not_round_trip`.
     pub fn reencrypt(&self, layout: Layout, stored: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, CellError> {
+        self.adoptable(layout, stored, associated_data)?;
         let plaintext = self.decrypt_from(layout, stored, associated_data)?;
         let active = &self.keys[self.active].info;
         if active.prefix == Prefix::Raw {
@@ -59,6 +107,18 @@ impl Keyset {
         let new = self.encrypt(&plaintext, associated_data);
         self.check_round_trip(active.key_id, &new, associated_data, &plaintext)?;
         Ok(layout.encoding.encode(new))
+    }
+
+    /// The suspended key under which stored bytes authenticate, if they do: somebody still needs it
+    ///
+    /// The plaintext is wiped and not handed out.
+    #[must_use]
+    pub fn suspended_use(&self, layout: Layout, stored: &[u8], associated_data: &[u8]) -> Option<KeyId> {
+        let cell = layout.encoding.decode(stored).ok()?;
+        let cell = cell::parse(&cell).ok()?;
+        let suspended = |key: &&Key| key.info.key_id == cell.key_id && key.info.state == KeyState::Suspended;
+        let material = self.keys.iter().find(suspended)?.material.as_ref()?;
+        material.cipher.open(cell.sealed, associated_data).map(|_| cell.key_id)
     }
 
     /// The key that stored bytes name: in a column where cells need not, only one that is known, since

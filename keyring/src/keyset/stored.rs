@@ -1,7 +1,7 @@
 //! From a ledger's rows, through the KEK, to a keyset
 
 use super::{KeyInfo, Keyset, KeysetError};
-use crate::{Kek, KekError, KeyId};
+use crate::{Kek, KekError, KeyId, KeyState};
 
 /// A key as a ledger holds it, every word still text
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,8 @@ pub struct StoredKey<'a> {
 }
 
 impl Keyset {
-    /// Unwraps every key that may decrypt; the others come without their DEK
+    /// Unwraps every key that is not destroyed. A suspended one is refused for every use, but a cell that
+    /// still authenticates under it can be told: see [`Keyset::suspended_use`]
     ///
     /// # Errors
     ///
@@ -41,7 +42,7 @@ impl Keyset {
                 algorithm: key.algorithm.parse().map_err(|_| word(key.algorithm))?,
                 prefix: key.prefix.parse().map_err(|_| word(key.prefix))?,
             };
-            let wrapped = key.wrapped_dek.filter(|_| info.state.decrypts());
+            let wrapped = key.wrapped_dek.filter(|_| info.state != KeyState::Destroyed);
             let dek = wrapped.map(|wrapped| kek.unwrap(name, key.key_id, wrapped)).transpose()?;
             keys.push((info, dek));
         }

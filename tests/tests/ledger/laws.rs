@@ -32,6 +32,20 @@ pub(crate) const ROTATIONS: &[(RotationState, RotationEvent, RotationState)] = &
     (RotationState::Proving, RotationEvent::Replan, RotationState::Reencrypting),
     (RotationState::Waiting, RotationEvent::VoidProof, RotationState::Proving),
     (RotationState::Clearing, RotationEvent::VoidProof, RotationState::Proving),
+    // stopped
+    (RotationState::Requested, RotationEvent::Cancel, RotationState::Cancelled),
+    (RotationState::Planning, RotationEvent::Cancel, RotationState::Cancelled),
+    (RotationState::Reencrypting, RotationEvent::Cancel, RotationState::Cancelled),
+    (RotationState::Proving, RotationEvent::Cancel, RotationState::Cancelled),
+    (RotationState::Waiting, RotationEvent::Cancel, RotationState::Cancelled),
+    (RotationState::Clearing, RotationEvent::Cancel, RotationState::Cancelled),
+    // turned round
+    (RotationState::Planning, RotationEvent::RollBack, RotationState::RolledBack),
+    (RotationState::Reencrypting, RotationEvent::RollBack, RotationState::RolledBack),
+    (RotationState::Proving, RotationEvent::RollBack, RotationState::RolledBack),
+    (RotationState::Waiting, RotationEvent::RollBack, RotationState::RolledBack),
+    (RotationState::Clearing, RotationEvent::RollBack, RotationState::RolledBack),
+    (RotationState::Cancelled, RotationEvent::RollBack, RotationState::RolledBack),
 ];
 
 /// The only changes of a batch. A leased batch is claimed again only when its lease has run out.

@@ -2,10 +2,10 @@
 //! only where the law allows it, and otherwise nothing at all.
 
 use reseal_entities::{
-    ledger::{Ledger, LedgerError, claim, clear, close, keys, plan, prove},
+    ledger::{Ledger, LedgerError, cancel, claim, clear, close, keys, plan, prove},
     state::{
         BatchState, KeyState,
-        RotationEvent::{self, *},
+        RotationEvent::{self, Clear, Plan, Prove, Reencrypt, Replan, VoidProof, Wait},
         RotationState::{self, *},
     },
 };
@@ -31,6 +31,8 @@ enum OnRotation {
     Complete,
     Observe,
     ClaimBatch,
+    Cancel,
+    RollBack,
 }
 use OnRotation::*;
 
@@ -48,6 +50,16 @@ fn on_rotations() -> Vec<(OnRotation, Vec<RotationState>, KeyState)> {
         (OnRotation::Complete, vec![Clearing], KeyState::Destroyed),
         (Observe, vec![Waiting], KeyState::Suspended),
         (ClaimBatch, vec![Planning, Reencrypting], KeyState::Deactivated),
+        (
+            OnRotation::Cancel,
+            vec![Requested, Planning, Reencrypting, Proving, Waiting, Clearing],
+            KeyState::Deactivated,
+        ),
+        (
+            OnRotation::RollBack,
+            vec![Planning, Reencrypting, Proving, Waiting, Clearing, Cancelled],
+            KeyState::Deactivated,
+        ),
     ];
     for event in [Plan, Reencrypt, Prove, Replan, Wait, VoidProof, Clear, RotationEvent::Complete] {
         let from = ROTATIONS.iter().filter(|(_, what, _)| *what == event).map(|(from, _, _)| *from).collect();
@@ -78,10 +90,14 @@ async fn on_rotation(ledger: &Ledger, what: OnRotation, w: &World, off: i64) -> 
             let b = w.batch(txn, BatchState::Pending).await;
             Ok(claim::claim_if_due(txn, b.id, "w").await?.is_some())
         }
+        OnRotation::Cancel => cancel::cancel(txn, "w", w.id, None).await.map(|_| true),
+        OnRotation::RollBack => cancel::roll_back(txn, "w", w.id, None).await.map(|_| true),
         OnRotation::Close => unreachable!(),
     });
     match done.await {
-        Err(LedgerError::LeaseLost) => Ok(false),
+        Err(LedgerError::LeaseLost | LedgerError::Refused { code: "rotation_ended" | "rotation_moved", .. }) => {
+            Ok(false)
+        }
         done => done,
     }
 }
@@ -124,6 +140,8 @@ fn event_of(what: OnRotation) -> Option<RotationEvent> {
         Void => Some(VoidProof),
         Intend => Some(Clear),
         OnRotation::Complete => Some(RotationEvent::Complete),
+        OnRotation::Cancel => Some(RotationEvent::Cancel),
+        OnRotation::RollBack => Some(RotationEvent::RollBack),
         Promote | Finish | Wipe | Observe | ClaimBatch => None,
     }
 }
@@ -132,7 +150,7 @@ fn event_of(what: OnRotation) -> Option<RotationEvent> {
 fn another_epoch_changes_no_rotation() {
     for_each_ledger(async |ledger| {
         for (what, from, old) in on_rotations() {
-            if matches!(what, OnRotation::Close | Observe | ClaimBatch) {
+            if matches!(what, OnRotation::Close | Observe | ClaimBatch | OnRotation::Cancel | OnRotation::RollBack) {
                 continue; // these name no epoch
             }
             for off in [-1, 1] {

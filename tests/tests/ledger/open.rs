@@ -131,12 +131,12 @@ fn another_keyset_may_rotate_at_the_same_time_and_the_same_one_may_not() {
 }
 
 #[test]
-fn a_rotation_keeps_its_keyset_until_it_is_completed() {
+fn a_rotation_keeps_its_keyset_until_it_has_ended() {
     for_each_ledger(async |ledger| {
         for state in RotationState::iter() {
             let w = World::at(ledger.db(), state).await;
             let opened = open(&ledger, &request(&w.keyset)).await.unwrap();
-            if state == RotationState::Completed {
+            if state.has_ended() {
                 assert!(matches!(opened, Opened::Created(_)), "{opened:?}");
             } else {
                 assert_eq!(opened, Opened::AlreadyOpen(w.id), "{state}");

@@ -112,6 +112,7 @@ impl World {
             Reencrypting | Proving => KeyState::Deactivated,
             Waiting | Clearing => KeyState::Suspended,
             Completed => KeyState::Destroyed,
+            Cancelled | RolledBack => KeyState::Deactivated,
         };
         Self::with(db, state, old).await
     }
@@ -124,9 +125,10 @@ impl World {
         let new = key(db, &keyset, 2, if promoted { KeyState::Active } else { KeyState::PreActive }).await;
         let row = rotations::ActiveModel {
             keyset: Set(keyset.clone()),
-            open_keyset: Set((state != RotationState::Completed).then(|| keyset.clone())),
+            open_keyset: Set((!state.has_ended()).then(|| keyset.clone())),
             state: Set(state),
             to_key_id: Set(Some(new)),
+            from_key_id: Set(promoted.then_some(old)),
             requested_by: Set("ada".into()),
             clear_after_ms: Set(1_000),
             writer_ttl_ms: Set(0),

@@ -10,6 +10,7 @@ mod own_tables;
 mod poison;
 mod published;
 mod restore;
+mod schedules;
 mod tink_adopted;
 mod workers;
 mod world;

@@ -77,13 +77,14 @@ impl World {
                  columns = [{{ name = \"{column}\", associated_data = \"{name}.{column}:{{id}}\" }}]\n"
             )
         };
+        let clear_after = if rotation.contains("clear_after") { "" } else { "clear_after = \"0s\"\n" };
         let sizes = if full_scale() { "" } else { "batch_rows = 60\nchunk_rows = 20\n" };
         let config = format!(
             "[ledger]\nurl = \"{ledger_url}\"\nkey_backup = \"{{data}}/keys\"\n\
              [queue]\nurl = \"{}\"\n[kek]\nuri = \"file:{{data}}/kek\"\n\
              [[source]]\nname = \"app\"\nurl = \"{app_url}\"\n\
              ignore_columns = [\"check.shadow.sha256\", \"check.shadow.id\", \"check.shadow.tbl\"]\n{}{}{}\
-             [rotation]\n{sizes}clear_after = \"0s\"\n{rotation}\n",
+             [rotation]\n{sizes}{clear_after}{rotation}\n",
             redis.url(),
             table("user_profiles", "encrypted_data"),
             table("messages", "encrypted_content"),

@@ -2,10 +2,12 @@
 
 mod adoption;
 mod adversity;
+mod forecast;
 mod mistakes;
 mod refusals;
 mod schemas;
 mod site;
+mod the_other_way;
 mod whole;
 
 /// Makes a test of each `async fn name(backend)` for every database.

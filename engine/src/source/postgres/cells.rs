@@ -152,23 +152,67 @@ fn identity_of<'v>(column: &CellColumn, old: &'v [u8]) -> Cow<'v, [u8]> {
     }
 }
 
-/// One `UPDATE … FROM unnest(…)`. A column that stays as it is compares and sets nothing.
+/// The same as [`swap_once`]; where triggers of others run, what was stored is read again before it is kept: one
+/// that runs after the row can change it, too.
 pub(super) async fn swap(pool: &PgPool, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError> {
-    let (mut sets, mut same, mut more) = (vec![], vec![same_key(shape)], vec![]);
+    if !shape.watched {
+        return swap_once(pool, shape, swaps).await;
+    }
+    let mut txn = pool.begin().await?;
+    let swapped = swap_once(&mut *txn, shape, swaps).await?;
+    let kept: Vec<&Swap> = swaps.iter().filter(|s| swapped.contains(&s.key)).collect();
+    let more: Vec<_> = (0..shape.columns.len()).map(|i| (format!("new{i}"), "bytea")).collect();
+    let (unnest, keys) = unnest(shape, kept.iter().map(|s| &s.key), &more)?;
+    let differs = shape.columns.iter().enumerate().map(|(i, c)| {
+        let now = stored(&format!("t.{}", quoted(&c.name)), c.is_text());
+        format!("(v.new{i} IS NOT NULL AND {now} IS DISTINCT FROM v.new{i})")
+    });
+    let sql = format!(
+        "SELECT count(*) FROM {} t JOIN {unnest} ON {} WHERE {}",
+        table_of(shape),
+        same_key(shape),
+        differs.collect::<Vec<_>>().join(" OR ")
+    );
+    let mut look = keys.into_iter().fold(query(sql), Query::bind);
+    for i in 0..shape.columns.len() {
+        let new = kept.iter().map(|s| s.cells[i].as_ref().map(|(_, new)| new.as_slice()));
+        look = look.bind(new.collect::<Vec<_>>());
+    }
+    let altered: i64 = look.fetch_one(&mut *txn).await?.try_get(0)?;
+    if altered > 0 {
+        txn.rollback().await?;
+        return Err(SourceError::altered(&table_of(shape)));
+    }
+    txn.commit().await?;
+    Ok(swapped)
+}
+
+/// One `UPDATE … FROM unnest(…)`. A column that stays as it is compares and sets nothing. What a trigger changed
+/// before it was stored makes the statement fail, and with it every row of it.
+pub(super) async fn swap_once(
+    executor: impl sqlx::PgExecutor<'_>,
+    shape: &Shape,
+    swaps: &[Swap],
+) -> Result<Vec<String>, SourceError> {
+    let (mut sets, mut same, mut more, mut as_sent) = (vec![], vec![same_key(shape)], vec![], vec![]);
     for (i, column) in shape.columns.iter().enumerate() {
         let c = quoted(&column.name);
         let new = if column.is_text() { format!("convert_from(v.new{i}, 'UTF8')") } else { format!("v.new{i}") };
         sets.push(format!("{c} = coalesce({new}, t.{c})"));
         same.push(format!("(v.old{i} IS NULL OR {} = v.old{i})", identity(column, &format!("t.{c}"))));
+        as_sent.push(format!("(v.new{i} IS NULL OR {} = v.new{i})", stored(&format!("t.{c}"), column.is_text())));
         more.extend([(format!("old{i}"), "bytea"), (format!("new{i}"), "bytea")]);
     }
     let (unnest, keys) = unnest(shape, swaps.iter().map(|s| &s.key), &more)?;
     let sql = format!(
-        "UPDATE {} AS t SET {} FROM {unnest} WHERE {} RETURNING {}",
+        "UPDATE {} AS t SET {} FROM {unnest} WHERE {} RETURNING {}, \
+         (CASE WHEN {} THEN 'true' ELSE '{}' END)::boolean",
         table_of(shape),
         sets.join(", "),
         same.join(" AND "),
-        key_texts(shape, "t.")
+        key_texts(shape, "t."),
+        as_sent.join(" AND "),
+        super::error::ALTERED
     );
     let old = shape.columns.iter().enumerate().map(|(i, column)| {
         let cells = swaps.iter().map(|s| s.cells[i].as_ref().map(|(old, _)| identity_of(column, old)));
@@ -180,5 +224,5 @@ pub(super) async fn swap(pool: &PgPool, shape: &Shape, swaps: &[Swap]) -> Result
         let new = swaps.iter().map(|s| s.cells[i].as_ref().map(|(_, new)| new.as_slice()));
         update = update.bind(old.iter().map(Option::as_deref).collect::<Vec<_>>()).bind(new.collect::<Vec<_>>());
     }
-    update.fetch_all(pool).await?.iter().map(|row| key_of(shape, row, 0)).collect()
+    update.fetch_all(executor).await?.iter().map(|row| key_of(shape, row, 0)).collect()
 }

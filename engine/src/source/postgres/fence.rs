@@ -8,7 +8,7 @@ use sqlx::Connection;
 use std::collections::BTreeSet;
 
 /// The tests of a whole table's worth of rows may take a while; taking the lock may not.
-const SESSION_DDL: &str = "SET lock_timeout = '1s'; SET statement_timeout = 0; SET application_name = 'reseal fence'";
+const SESSION_DDL: &str = "SET bytea_output = 'hex'; SET lock_timeout = '1s'; SET statement_timeout = 0; SET application_name = 'reseal fence'";
 
 /// What is wrong with a new value; NULL or false: nothing.
 fn refused(fence: &Fence, value: &str) -> String {
@@ -152,12 +152,14 @@ pub(super) async fn state(
         _ => "",
     };
     let stands = enabled.is_some() || constraint.is_some();
+    let definitions = [source.clone().unwrap_or_default(), constraint.clone().unwrap_or_default()];
     let parts = [enabled, source, trigger, validated.map(|v| v.to_string()), constraint].map(Option::unwrap_or_default);
     Ok(FenceState {
         complete: detail.is_empty(),
         stands,
         detail: detail.to_owned(),
         fingerprint: fingerprint(parts.iter().map(String::as_str)),
+        definitions,
     })
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Postgres {
 }
 
 /// On every connection. `row_security = off` makes a policy that would hide rows an error.
-const SESSION: &str = "SET lock_timeout = '1s'; SET statement_timeout = '30s'; SET row_security = off; \
+const SESSION: &str = "SET bytea_output = 'hex'; SET lock_timeout = '1s'; SET statement_timeout = '30s'; SET row_security = off; \
                        SET idle_in_transaction_session_timeout = '10min'; SET application_name = 'reseal'";
 
 impl Postgres {
@@ -135,6 +135,27 @@ impl Source for Postgres {
         cells::swap(&self.pool, shape, swaps).await
     }
 
+    async fn try_swap(&self, shape: &Shape, swaps: &[Swap]) -> Result<Tried, SourceError> {
+        let mut txn = self.pool.begin().await?;
+        let lsn = "SELECT pg_current_wal_insert_lsn() - '0/0'";
+        let at = async |txn: &mut PgConnection| -> Result<i64, SourceError> {
+            let at: i64 = query(format!("SELECT ({lsn})::bigint")).fetch_one(txn).await?.try_get(0)?;
+            Ok(at)
+        };
+        let before = at(&mut txn).await?;
+        let rows = cells::swap_once(&mut *txn, shape, swaps).await?.len() as u64;
+        let wal_bytes = Some(at(&mut txn).await? - before);
+        txn.rollback().await?;
+        Ok(Tried { rows, wal_bytes })
+    }
+
+    /// A partitioned table has its partitions' size.
+    async fn size(&self, shape: &Shape) -> Result<i64, SourceError> {
+        let sql = "SELECT coalesce(sum(pg_total_relation_size(relid)), pg_total_relation_size($1::regclass))::bigint
+                   FROM pg_partition_tree($1::regclass) WHERE isleaf";
+        Ok(sqlx::query_scalar(sql).persistent(false).bind(table_of(shape)).fetch_one(&self.pool).await?)
+    }
+
     async fn cell(&self, shape: &Shape, key: &str, column: &str) -> Result<Option<Option<Vec<u8>>>, SourceError> {
         let (here, binds) = is_key(shape, key, 1)?;
         let stored = cells::stored(&quoted(column), shape.column(column)?.is_text());
@@ -218,6 +239,16 @@ impl Source for Postgres {
 
     async fn missing_rights(&self, shape: &Shape) -> Result<Vec<String>, SourceError> {
         fence::missing_rights(&self.pool, &self.ddl_url, shape).await
+    }
+
+    fn locks(&self) -> &'static [&'static str] {
+        &[
+            "rows: those of a chunk while it is written, about 250 ms at most",
+            "table: SHARE ROW EXCLUSIVE and ACCESS EXCLUSIVE about a millisecond each for trigger and constraint; \
+             waited for at most 1 s at a time",
+            "table: SHARE UPDATE EXCLUSIVE while the constraint is validated, about as long as a census; writers go on",
+            "table: ROW EXCLUSIVE during the last census before the old key is destroyed; writers go on",
+        ]
     }
 
     async fn notes(&self, shape: &Shape) -> Result<Vec<String>, SourceError> {

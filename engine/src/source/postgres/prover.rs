@@ -31,6 +31,13 @@ impl Session {
         Ok(session)
     }
 
+    /// Limits each statement from now on.
+    async fn limit(&mut self, patience: Option<Duration>) -> Result<(), SourceError> {
+        let ms = patience.map_or(0, |p| p.as_millis());
+        query(format!("SET statement_timeout = {ms}")).execute(&mut self.connection).await?;
+        Ok(())
+    }
+
     pub(super) fn connection(&mut self) -> &mut PgConnection {
         &mut self.connection
     }
@@ -121,8 +128,10 @@ impl Prover for Session {
         registered: &[Place],
         ignored: &[String],
         headers: &[Header],
-    ) -> Result<Vec<Stray>, SourceError> {
-        let mut found = Vec::new();
+        patience: Option<Duration>,
+    ) -> Result<Strays, SourceError> {
+        let mut strays = Strays::default();
+        self.limit(patience).await?;
         let columns = sqlx::query(COLUMNS).persistent(false).fetch_all(&mut self.connection).await?;
         for row in columns {
             let (schema, table, column): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
@@ -137,14 +146,21 @@ impl Prover for Session {
             if of_registered || left_out(&(schema, table, column), registered, ignored) {
                 continue;
             }
-            let counted =
-                query(sql).fetch_one(&mut self.connection).await.map_err(|e| SourceError::from(e).at(&path))?;
+            let counted = match query(sql).fetch_one(&mut self.connection).await.map_err(SourceError::from) {
+                Err(e) if patience.is_some() && e.is(SourceErrorKind::Size) => {
+                    strays.unfinished.push(path);
+                    continue;
+                }
+                counted => counted.map_err(|e| e.at(&path))?,
+            };
+            strays.looked_at += 1;
             let cells: i64 = counted.try_get(0)?;
             if cells > 0 {
-                found.push(Stray { path, cells });
+                strays.found.push(Stray { path, cells });
             }
         }
-        Ok(found)
+        self.limit(None).await?;
+        Ok(strays)
     }
 
     async fn still_there(&mut self) -> Result<(), SourceError> {

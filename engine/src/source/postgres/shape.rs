@@ -8,7 +8,12 @@ use super::{
 const FIND: &str = "
     SELECT n.nspname::text, c.oid::bigint, c.relkind::text, c.relispartition,
            EXISTS (SELECT 1 FROM pg_inherits i WHERE i.inhparent = c.oid AND c.relkind = 'r'),
-           EXISTS (SELECT 1 FROM pg_partition_tree(c.oid) p JOIN pg_class f ON f.oid = p.relid WHERE f.relkind = 'f')
+           EXISTS (SELECT 1 FROM pg_partition_tree(c.oid) p JOIN pg_class f ON f.oid = p.relid WHERE f.relkind = 'f'),
+           EXISTS (SELECT 1 FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type = '2' AND c.relkind IN ('r', 'p')),
+           EXISTS (SELECT 1 FROM pg_trigger t
+                   WHERE (t.tgrelid = c.oid OR t.tgrelid IN (SELECT relid FROM pg_partition_tree(c.oid)))
+                     AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype & 16 <> 0
+                     AND left(t.tgname, 16) <> 'zz_reseal_fence_')
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
       AND CASE WHEN $1::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = $1 END";
@@ -71,7 +76,7 @@ pub(super) async fn find(
     }
     let key = find_key(&name, key, &live)?;
     let columns = columns.iter().map(|column| find_column(&name, column, &live)).collect::<Result<_, _>>()?;
-    Ok(Shape::new(&schema, table, key, columns, &parts))
+    Ok(Shape { watched: found.try_get(7)?, ..Shape::new(&schema, table, key, columns, &parts) })
 }
 
 pub(super) async fn notes(pool: &PgPool, shape: &Shape) -> Result<Vec<String>, SourceError> {
@@ -80,13 +85,17 @@ pub(super) async fn notes(pool: &PgPool, shape: &Shape) -> Result<Vec<String>, S
 
 fn refuse_kind(name: &str, found: &PgRow) -> Result<(), SourceError> {
     let (kind, is_partition): (String, bool) = (found.try_get(2)?, found.try_get(3)?);
-    let (has_children, has_foreign): (bool, bool) = (found.try_get(4)?, found.try_get(5)?);
+    let (has_children, has_foreign, has_rule): (bool, bool, bool) =
+        (found.try_get(4)?, found.try_get(5)?, found.try_get(6)?);
     let why = match kind.as_str() {
         _ if is_partition => "is a partition: register its partitioned table",
         "r" if has_children => {
             "has tables that inherit from it, whose rows no key of its own tells apart: register those"
         }
         "p" if has_foreign => "has a partition that is a foreign table: detach it and register it where it lives",
+        "r" | "p" if has_rule => {
+            "has a rule on UPDATE, which would do something else than re-encrypt: make it a trigger"
+        }
         "r" | "p" => return Ok(()),
         "f" => "is a foreign table: register it in the source where it lives",
         _ => "is a view: register the table behind it",
@@ -115,7 +124,7 @@ fn find_key(name: &str, key: &[String], live: &[Live]) -> Result<Vec<KeyColumn>,
                 ));
             }
         };
-        Ok(KeyColumn { name: c.name.clone(), ty })
+        Ok(KeyColumn { name: c.name.clone(), ty, collation: None })
     };
     primary.iter().map(column).collect()
 }

@@ -2,6 +2,7 @@
 
 use super::{key::*, *};
 use reseal_keyring::cell::PREFIX_LEN;
+use sqlx::SqliteConnection;
 
 /// The largest primary key.
 pub(super) async fn max_key(pool: &SqlitePool, shape: &Shape) -> Result<Option<String>, SourceError> {
@@ -124,12 +125,39 @@ fn rows_of(shape: &Shape, found: Vec<SqliteRow>) -> Result<Vec<Row>, SourceError
     found.iter().map(read).collect()
 }
 
+/// Where triggers of others run, what was stored is read again before it is kept.
+pub(super) async fn swap_kept(pool: &SqlitePool, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError> {
+    if !shape.watched {
+        return swap(&mut *pool.acquire().await?, shape, swaps).await;
+    }
+    let mut txn = pool.begin_with("BEGIN IMMEDIATE").await?;
+    let swapped = swap(&mut txn, shape, swaps).await?;
+    for swap in swaps.iter().filter(|s| swapped.contains(&s.key)) {
+        let sql = format!("SELECT {} FROM {} WHERE {} = {}", cells(shape), table_of(shape), tuple(shape), marks(shape));
+        let look = key_values(shape, &swap.key)?.into_iter().fold(query(sql), bind);
+        let Some(row) = look.fetch_optional(&mut *txn).await? else { continue };
+        for (i, cell) in swap.cells.iter().enumerate() {
+            let now: Option<Vec<u8>> = row.try_get(i)?;
+            if cell.as_ref().is_some_and(|(_, new)| now.as_ref() != Some(new)) {
+                txn.rollback().await?;
+                return Err(SourceError::altered(&table_of(shape)));
+            }
+        }
+    }
+    txn.commit().await?;
+    Ok(swapped)
+}
+
 /// One `UPDATE … FROM (VALUES …)`, split where SQLite's limit of bound values (32,766) demands it;
 /// each part is a transaction of its own.
-pub(super) async fn swap(pool: &SqlitePool, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError> {
+pub(super) async fn swap(
+    connection: &mut SqliteConnection,
+    shape: &Shape,
+    swaps: &[Swap],
+) -> Result<Vec<String>, SourceError> {
     let mut swapped = Vec::with_capacity(swaps.len());
     for some in swaps.chunks(30_000 / (shape.key.len() + 2 * shape.columns.len())) {
-        swapped.extend(swap_some(pool, shape, some).await?);
+        swapped.extend(swap_some(&mut *connection, shape, some).await?);
     }
     Ok(swapped)
 }
@@ -139,11 +167,15 @@ fn is_short(column: &CellColumn) -> bool {
     column.compare() == Compare::Prefix
 }
 
-async fn swap_some(pool: &SqlitePool, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError> {
+async fn swap_some(
+    connection: &mut SqliteConnection,
+    shape: &Shape,
+    swaps: &[Swap],
+) -> Result<Vec<String>, SourceError> {
     let (mut names, mut sets, mut same) = (Vec::new(), Vec::new(), Vec::new());
     for (i, column) in shape.key.iter().enumerate() {
         names.push(format!("reseal_k{i}"));
-        same.push(format!("t.{} = v.reseal_k{i}", quoted(&column.name)));
+        same.push(format!("{} = v.reseal_k{i}", compared(column, "t.")));
     }
     for (i, column) in shape.columns.iter().enumerate() {
         let c = quoted(&column.name);
@@ -176,5 +208,5 @@ async fn swap_some(pool: &SqlitePool, shape: &Shape, swaps: &[Swap]) -> Result<V
             update = update.bind(old).bind(cell.as_ref().map(|(_, new)| new.clone()));
         }
     }
-    update.fetch_all(pool).await?.iter().map(|row| key_of(shape, row)).collect()
+    update.fetch_all(connection).await?.iter().map(|row| key_of(shape, row)).collect()
 }

@@ -71,5 +71,6 @@ pub(super) async fn state(
         stands: standing.iter().any(|sql| !sql.is_empty()),
         detail: detail.to_owned(),
         fingerprint: fingerprint(standing.iter().map(String::as_str)),
+        definitions: [standing.join("\n"), String::new()],
     })
 }

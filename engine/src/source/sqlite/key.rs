@@ -1,14 +1,22 @@
 //! Primary keys of any arity and type in SQL.
 
 use super::*;
+use sqlx::{TypeInfo, ValueRef};
 
 pub(super) fn key_names(shape: &Shape) -> String {
     shape.key.iter().map(|k| quoted(&k.name)).collect::<Vec<_>>().join(", ")
 }
 
+/// A key column as its primary key compares it.
+pub(super) fn compared(column: &KeyColumn, alias: &str) -> String {
+    let name = format!("{alias}{}", quoted(&column.name));
+    column.collation.as_ref().map_or(name.clone(), |collation| format!("{name} COLLATE {}", quoted(collation)))
+}
+
 /// A column, or several as a row value.
 pub(super) fn tuple(shape: &Shape) -> String {
-    if shape.key.len() == 1 { key_names(shape) } else { format!("({})", key_names(shape)) }
+    let names = shape.key.iter().map(|k| compared(k, "")).collect::<Vec<_>>().join(", ");
+    if shape.key.len() == 1 { names } else { format!("({names})") }
 }
 
 pub(super) fn marks(shape: &Shape) -> String {
@@ -45,9 +53,32 @@ pub(super) fn bind<'q>(query: SqliteQuery<'q>, key: KeyValue) -> SqliteQuery<'q>
     }
 }
 
+/// SQLite enforces neither declared types nor, in most primary keys, NOT NULL.
+fn refuse_other_type(shape: &Shape, column: &KeyColumn, row: &SqliteRow, i: usize) -> Result<(), SourceError> {
+    let wanted = match column.ty {
+        KeyType::Integer => "INTEGER",
+        KeyType::Uuid | KeyType::Text => "TEXT",
+        KeyType::Bytes | KeyType::UuidBytes => "BLOB",
+    };
+    let value = row.try_get_raw(i)?;
+    let found = if value.is_null() { "NULL".to_owned() } else { value.type_info().name().to_owned() };
+    if found == wanted {
+        return Ok(());
+    }
+    Err(SourceError::refused(
+        "key_malformed",
+        format!(
+            "the primary key column `{}` of {} is {found} in some row and not {wanted}",
+            column.name,
+            table_of(shape)
+        ),
+    ))
+}
+
 /// The canonical text of a key, whose columns come first in a result.
 pub(super) fn key_of(shape: &Shape, row: &SqliteRow) -> Result<String, SourceError> {
     let part = |(i, column): (usize, &KeyColumn)| {
+        refuse_other_type(shape, column, row, i)?;
         Ok(match column.ty {
             KeyType::Integer => row.try_get::<i64, _>(i)?.to_string(),
             KeyType::Uuid | KeyType::Text => row.try_get(i)?,
@@ -81,5 +112,5 @@ pub(super) fn in_range(shape: &Shape, range: &Range) -> Result<(String, Vec<KeyV
 /// `"a", "b" DESC`: the order of a key, always the index's own.
 pub(super) fn order(shape: &Shape, descending: bool) -> String {
     let direction = if descending { " DESC" } else { "" };
-    shape.key.iter().map(|k| format!("{}{direction}", quoted(&k.name))).collect::<Vec<_>>().join(", ")
+    shape.key.iter().map(|k| format!("{}{direction}", compared(k, ""))).collect::<Vec<_>>().join(", ")
 }

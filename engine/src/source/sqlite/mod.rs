@@ -118,7 +118,28 @@ impl Source for Sqlite {
     }
 
     async fn swap(&self, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError> {
-        cells::swap(&self.pool, shape, swaps).await
+        cells::swap_kept(&self.pool, shape, swaps).await
+    }
+
+    async fn try_swap(&self, shape: &Shape, swaps: &[Swap]) -> Result<Tried, SourceError> {
+        let mut txn = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let rows = cells::swap(&mut txn, shape, swaps).await?.len() as u64;
+        txn.rollback().await?;
+        Ok(Tried { rows, wal_bytes: None })
+    }
+
+    /// The pages of the table and of its indexes; of the whole file where SQLite does not tell them apart.
+    async fn size(&self, shape: &Shape) -> Result<i64, SourceError> {
+        let pages = "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE name = ? OR name IN \
+                     (SELECT name FROM main.sqlite_schema WHERE type = 'index' AND tbl_name = ?)";
+        let told = sqlx::query_scalar(pages).bind(&shape.table).bind(&shape.table).fetch_one(&self.pool).await;
+        match told {
+            Ok(bytes) => Ok(bytes),
+            Err(_) => {
+                let file = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+                Ok(sqlx::query_scalar(file).fetch_one(&self.pool).await?)
+            }
+        }
     }
 
     async fn cell(&self, shape: &Shape, key: &str, column: &str) -> Result<Option<Option<Vec<u8>>>, SourceError> {
@@ -220,6 +241,13 @@ impl Source for Sqlite {
         let writable: i64 =
             sqlx::query_scalar("SELECT 1 - query_only FROM pragma_query_only").fetch_one(&self.pool).await?;
         Ok(if writable == 1 { Vec::new() } else { vec!["the source is open for reading only".to_owned()] })
+    }
+
+    fn locks(&self) -> &'static [&'static str] {
+        &[
+            "file: all writers wait while a chunk is written, about 250 ms at most",
+            "file: all writers wait during the last census before the old key is destroyed",
+        ]
     }
 
     async fn notes(&self, shape: &Shape) -> Result<Vec<String>, SourceError> {

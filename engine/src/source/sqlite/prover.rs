@@ -65,11 +65,12 @@ impl Prover for Session {
         registered: &[Place],
         ignored: &[String],
         headers: &[Header],
-    ) -> Result<Vec<Stray>, SourceError> {
+        _patience: Option<Duration>,
+    ) -> Result<Strays, SourceError> {
         // Columns have affinities, not types, here: any of them may hold a cell.
         let columns = "SELECT t.name, c.name FROM main.sqlite_schema t, pragma_table_xinfo(t.name) c \
                        WHERE t.type = 'table' AND substr(t.name, 1, 7) <> 'sqlite_' ORDER BY 1, 2";
-        let mut found = Vec::new();
+        let mut strays = Strays::default();
         for row in sqlx::query(columns).fetch_all(&mut self.connection).await? {
             let (table, column): (String, String) = (row.try_get(0)?, row.try_get(1)?);
             let place = ("main".to_owned(), table.clone(), column.clone());
@@ -80,12 +81,13 @@ impl Prover for Session {
             let sql = format!("SELECT count(*) FROM {} WHERE {}", quoted(&table), holds(&quoted(&column), headers));
             let counted =
                 query(sql).fetch_one(&mut self.connection).await.map_err(|e| SourceError::from(e).at(&path))?;
+            strays.looked_at += 1;
             let cells: i64 = counted.try_get(0)?;
             if cells > 0 {
-                found.push(Stray { path, cells });
+                strays.found.push(Stray { path, cells });
             }
         }
-        Ok(found)
+        Ok(strays)
     }
 
     async fn still_there(&mut self) -> Result<(), SourceError> {

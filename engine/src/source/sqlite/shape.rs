@@ -6,6 +6,14 @@ use super::{
 };
 use sqlx::SqliteConnection;
 
+/// The collation of a primary key's index can differ from its column's, and rows are told apart by the index's.
+const COLLATION: &str = "SELECT x.coll FROM pragma_index_list(?) l, pragma_index_xinfo(l.name) x \
+                         WHERE l.origin = 'pk' AND x.key AND x.name = ?";
+
+/// Whether triggers of others run at updates.
+const WATCHED: &str = "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ? \
+                       AND substr(name, 1, 16) <> 'zz_reseal_fence_' AND upper(sql) LIKE '%UPDATE%')";
+
 struct Column {
     name: String,
     ty: String,
@@ -58,7 +66,8 @@ pub(super) async fn find(
     for column in columns {
         check_column(table, column, &live)?;
     }
-    Ok(Shape::new("main", table, key, columns.to_vec(), &[table.to_owned(), sql]))
+    let watched: bool = sqlx::query_scalar(WATCHED).bind(table).fetch_one(&mut *connection).await?;
+    Ok(Shape { watched, ..Shape::new("main", table, key, columns.to_vec(), &[table.to_owned(), sql]) })
 }
 
 fn check_column(table: &str, wanted: &CellColumn, live: &[Column]) -> Result<(), SourceError> {
@@ -112,7 +121,13 @@ async fn find_key(
     check_key_names(table, &primary.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), key)?;
     let mut found = Vec::new();
     for column in primary {
-        found.push(KeyColumn { name: column.name.clone(), ty: key_type(connection, table, column).await? });
+        let ty = key_type(connection, table, column).await?;
+        let collation = if ty == KeyType::Text || ty == KeyType::Uuid {
+            sqlx::query_scalar(COLLATION).bind(table).bind(&column.name).fetch_optional(&mut *connection).await?
+        } else {
+            None
+        };
+        found.push(KeyColumn { name: column.name.clone(), ty, collation });
     }
     Ok(found)
 }

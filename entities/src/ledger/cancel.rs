@@ -1,0 +1,167 @@
+//! Stopping a rotation, and turning it round. Both leave every value readable.
+
+use super::{LedgerError, after, audit, keys as ledger_keys, may, prove, time::now};
+use crate::{
+    rotations,
+    state::{KeyState, RotationEvent, RotationState},
+};
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect,
+    sea_query::{Expr, ExprTrait},
+};
+use serde_json::json;
+
+/// Stops a rotation wherever it stands: its workers leave at their next chunk, its proofs are void, a
+/// suspended key decrypts again. In the caller's transaction; refused once a key is destroyed.
+pub async fn cancel(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    rotation_id: i64,
+    reason: Option<&str>,
+) -> Result<rotations::Model, LedgerError> {
+    let rotation = locked(txn, rotation_id).await?;
+    if rotation.state.has_ended() {
+        return Err(ended(&rotation, "cancelled"));
+    }
+    end(txn, actor, &rotation, RotationEvent::Cancel, reason).await?;
+    Ok(rotation)
+}
+
+/// Opens the rotation the other way and ends this one: the key that gave way becomes active again, and
+/// the one that took over is retired. In the caller's transaction. Says the new rotation's id.
+pub async fn roll_back(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    rotation_id: i64,
+    reason: Option<&str>,
+) -> Result<i64, LedgerError> {
+    let rotation = locked(txn, rotation_id).await?;
+    if rotation.state.has_ended() && rotation.state != RotationState::Cancelled {
+        return Err(ended(&rotation, "rolled back"));
+    }
+    let (Some(from), Some(to)) = (rotation.from_key_id, rotation.to_key_id) else {
+        return Err(LedgerError::refused(
+            "nothing_to_roll_back",
+            format!("rotation {rotation_id} has promoted no key yet: `reseal cancel {rotation_id}` ends it"),
+        ));
+    };
+    let keys = ledger_keys::locked(txn, &rotation.keyset).await?;
+    let state = |id: i64| keys.iter().find(|k| k.key_id == id).map(|k| k.state);
+    let back = matches!(state(from), Some(KeyState::Deactivated | KeyState::Suspended));
+    if !back || state(to) != Some(KeyState::Active) {
+        return Err(LedgerError::refused(
+            "too_late_to_roll_back",
+            format!(
+                "keyset `{}` is past it: key {from} is {}, key {to} is {}",
+                rotation.keyset,
+                state(from).map_or("gone".to_owned(), |s| s.to_string()),
+                state(to).map_or("gone".to_owned(), |s| s.to_string()),
+            ),
+        ));
+    }
+    if keys.iter().any(|k| k.key_id == from && !k.names_its_cells()) {
+        return Err(LedgerError::refused(
+            "raw_key",
+            format!(
+                "key {from} writes cells that do not name it, and nothing is re-encrypted to such a key: \
+                 `reseal cancel {rotation_id}` stops the rotation and leaves every value readable"
+            ),
+        ));
+    }
+    end(txn, actor, &rotation, RotationEvent::RollBack, reason).await?;
+    let requested_at = super::time::now_ms(txn).await?;
+    let reverse = rotations::ActiveModel {
+        keyset: Set(rotation.keyset.clone()),
+        open_keyset: Set(Some(rotation.keyset.clone())),
+        state: Set(RotationState::Requested),
+        to_key_id: Set(Some(from)),
+        reverses: Set(Some(rotation.id)),
+        requested_by: Set(actor.chars().take(128).collect()),
+        reason: Set(reason.map(str::to_owned)),
+        clear_after_ms: Set(rotation.clear_after_ms),
+        writer_ttl_ms: Set(rotation.writer_ttl_ms),
+        batch_rows: Set(rotation.batch_rows),
+        planning_done: Set(false),
+        requested_at: Set(requested_at),
+        waited_ms: Set(0),
+        step_epoch: Set(0),
+        step_due_at: Set(0),
+        step_failures: Set(0),
+        next_ring_at: Set(0),
+        rings: Set(0),
+        ..Default::default()
+    };
+    let inserted = rotations::Entity::insert(reverse).exec(txn).await;
+    let id = inserted.map_err(|e| another_is_open(e, &rotation.keyset))?.last_insert_id;
+    let after = json!({"keyset": rotation.keyset, "to_key_id": from, "reverses": rotation.id, "reason": reason});
+    let subject = format!("rotation {id}");
+    audit::record(txn, audit::Entry { actor, action: "rotation.requested", subject, before: json!(null), after })
+        .await?;
+    Ok(id)
+}
+
+fn another_is_open(error: sea_orm::DbErr, keyset: &str) -> LedgerError {
+    let error = LedgerError::from(error);
+    if super::open::lost_the_race(&error) {
+        return LedgerError::refused(
+            "rotation_open",
+            format!("another rotation of keyset `{keyset}` is open: roll that one back, or let it end"),
+        );
+    }
+    error
+}
+
+async fn locked(txn: &impl ConnectionTrait, id: i64) -> Result<rotations::Model, LedgerError> {
+    let found = rotations::Entity::find_by_id(id).lock_exclusive().one(txn).await?;
+    found.ok_or_else(|| {
+        LedgerError::refused("unknown_rotation", format!("there is no rotation {id}: see `reseal status`"))
+    })
+}
+
+fn ended(rotation: &rotations::Model, what: &str) -> LedgerError {
+    LedgerError::refused(
+        "rotation_ended",
+        format!("rotation {} is {}: there is nothing to be {what}", rotation.id, rotation.state),
+    )
+}
+
+/// Ends a rotation that is not completed. Whoever holds its step loses it: the epoch rises. The lease
+/// stays, so that the next rotation's planning can wait for whoever may still be at a fence.
+async fn end(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    rotation: &rotations::Model,
+    event: RotationEvent,
+    reason: Option<&str>,
+) -> Result<(), LedgerError> {
+    let retired = ledger_keys::retired_by(txn, rotation.id).await?;
+    if let Some(gone) = retired.iter().find(|k| k.state == KeyState::Destroyed) {
+        return Err(LedgerError::refused(
+            "key_destroyed",
+            format!("key {} is destroyed already: rotation {} can only be completed", gone.key_id, rotation.id),
+        ));
+    }
+    let to = after::<RotationState>(event);
+    let moved = rotations::Entity::update_many()
+        .col_expr(rotations::Column::State, Expr::value(to))
+        .col_expr(rotations::Column::OpenKeyset, Expr::value(Option::<String>::None))
+        .col_expr(rotations::Column::CompletedAt, now(txn))
+        .col_expr(rotations::Column::ProvedAt, Expr::value(Option::<i64>::None))
+        .col_expr(rotations::Column::StepEpoch, Expr::col(rotations::Column::StepEpoch).add(1))
+        .filter(rotations::Column::Id.eq(rotation.id))
+        .filter(may::<RotationState>(rotations::Column::State, event))
+        .exec(txn)
+        .await?;
+    if moved.rows_affected != 1 {
+        return Err(LedgerError::refused(
+            "rotation_moved",
+            format!("rotation {} is {} and cannot become {to}", rotation.id, rotation.state),
+        ));
+    }
+    prove::void(txn, rotation.id).await?;
+    prove::restore_suspended(txn, actor, rotation.id).await?;
+    let (before, after) = (json!({"state": rotation.state}), json!({"state": to, "reason": reason}));
+    let subject = format!("rotation {}", rotation.id);
+    audit::record(txn, audit::Entry { actor, action: "rotation.moved", subject, before, after }).await
+}
