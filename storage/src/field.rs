@@ -2,10 +2,10 @@
 
 use std::{fmt, marker::PhantomData};
 
-use reseal_keyring::{Layout, Template};
+use reseal_keyring::{CellError, Keyset, Layout, Template};
 use sea_orm::{
-    ColumnTrait, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn, PrimaryKeyTrait, QueryResult, TryGetableMany,
-    Value,
+    ColumnTrait, DbBackend, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn, PrimaryKeyTrait, QueryResult,
+    TryGetableMany, Value,
     sea_query::{Expr, ExprTrait, IntoValueTuple, SimpleExpr},
 };
 use zeroize::Zeroizing;
@@ -151,12 +151,23 @@ impl<E: EntityTrait> Cell<E> {
         Value::String(Some(String::from_utf8(stored).unwrap_or_default())) // base64 is ASCII
     }
 
-    /// For a moment inside a transaction, a row without its value.
-    pub(crate) fn no_value(&self) -> Value {
+    /// For a moment inside a transaction, a row without its value: NULL, or where the column takes none, a cell
+    /// that holds nothing. Empty bytes are no cell, and a fence that lets in only cells refuses them.
+    pub(crate) fn no_value(&self, keyset: &Keyset) -> Result<Value, CellError> {
         match (self.column.def().is_null(), self.layout.encoding.is_text()) {
-            (true, true) => Value::String(None),
-            (true, false) => Value::Bytes(None),
-            (false, _) => self.value(Vec::new()),
+            (true, true) => Ok(Value::String(None)),
+            (true, false) => Ok(Value::Bytes(None)),
+            (false, _) => keyset.encrypt_into(self.layout, b"", b"reseal no value yet").map(|cell| self.value(cell)),
+        }
+    }
+
+    /// The column as bytes compare: another collation could take a change for none.
+    pub(crate) fn exactly(&self, backend: DbBackend) -> SimpleExpr {
+        let column = Expr::col(self.column);
+        match (self.layout.encoding.is_text(), backend) {
+            (false, _) => column.into(),
+            (true, DbBackend::Sqlite) => Expr::cust_with_expr("$1 COLLATE BINARY", column),
+            (true, _) => Expr::cust_with_expr("$1 COLLATE \"C\"", column),
         }
     }
 

@@ -7,6 +7,8 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Query},
 };
 
+use reseal_keyring::CellError;
+
 use crate::{
     Fields, KeyOf, Storage, StorageError,
     error::{Refused, aborted, refused_by_fence},
@@ -62,9 +64,15 @@ impl Storage {
                 };
                 let plaintext = self.decrypt(loaded, *cell, &old, &stored).await?;
                 let writing = self.inner.keysets.for_writing(cell.keyset).await?;
+                if let Some(key_id) = writing.keyset.stranger(cell.layout, &stored) {
+                    // Perhaps a value, perhaps a cell under a key that a restored ledger has forgotten.
+                    let error = CellError::UnknownKey { key_id };
+                    return Err(StorageError::Cell { place: cell.place(&old), error });
+                }
                 let sealed = self.encrypt(&writing, *cell, &new, &plaintext)?;
                 update.value(cell.column, cell.column.save_as(Expr::val(cell.value(sealed))));
-                update.and_where(column.eq(cell.column.save_as(Expr::val(cell.value(stored.to_vec())))));
+                let same = cell.exactly(db.get_database_backend());
+                update.and_where(same.eq(cell.column.save_as(Expr::val(cell.value(stored.to_vec())))));
             }
             let done = db.execute(&update).await.map(|done| done.rows_affected());
             let refused = done.as_ref().is_err_and(refused_by_fence);

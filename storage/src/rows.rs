@@ -95,7 +95,10 @@ impl Storage {
         columns: &[(E::Column, SimpleExpr)],
         plaintext: &[u8],
     ) -> Result<KeyOf<E>, StorageError> {
-        let mut statement = insert::<E>(columns, cell, cell.no_value());
+        let writing = self.inner.keysets.for_writing(cell.keyset).await?;
+        let no_value = cell.no_value(&writing.keyset);
+        let no_value = no_value.map_err(|error| StorageError::Cell { place: cell.path(), error })?;
+        let mut statement = insert::<E>(columns, cell, no_value);
         statement.returning(Query::returning().columns(key_columns::<E>()));
         let row = txn.query_one(&statement).await?;
         let row = row.ok_or_else(|| DbErr::RecordNotInserted)?;

@@ -28,14 +28,15 @@ on_every_database! {
     a_value_that_is_no_raw_cell_is_quarantined,
 }
 
-const TEXT: Layout = Layout { format: reseal_keyring::Format::Plaintext, encoding: reseal_keyring::Encoding::Base64 };
+pub(crate) const TEXT: Layout =
+    Layout { format: reseal_keyring::Format::Plaintext, encoding: reseal_keyring::Encoding::Base64 };
 
-fn plain(name: &str, encoding: Encoding, associated_data: &str) -> Column {
+pub(crate) fn plain(name: &str, encoding: Encoding, associated_data: &str) -> Column {
     Column { format: Format::Plaintext, ..encoded(name, encoding, associated_data) }
 }
 
 /// `notes` with a bytes and a text column of plaintexts, one of each kind NULL now and then.
-async fn notes(backend: DbBackend, rows: i64) -> Site {
+pub(crate) async fn notes(backend: DbBackend, rows: i64) -> Site {
     let site = Site::with(backend, false, |config| {
         let columns = vec![
             plain("body", Encoding::Bytes, "notes.body:{id}"),
@@ -80,7 +81,7 @@ async fn all_native(site: &Site, rows: i64) {
     }
 }
 
-async fn refused(site: &Site, sql: &str, values: Vec<Value>) -> String {
+pub(crate) async fn refused(site: &Site, sql: &str, values: Vec<Value>) -> String {
     let statement = Statement::from_sql_and_values(site.app.get_database_backend(), sql, values);
     site.app.execute_raw(statement).await.expect_err(sql).to_string()
 }
@@ -106,7 +107,7 @@ async fn plaintexts_become_cells_and_no_plaintext_is_let_in_afterwards(backend: 
 }
 
 /// A raw key in the keyset `default`, and a keyset that seals with it.
-async fn raw_key(site: &Site) -> Keyset {
+pub(crate) async fn raw_key(site: &Site) -> Keyset {
     let (key_id, dek) = (KeyId(77), Dek::from_slice(&[9; 16]).unwrap());
     let kek = reseal_keyring::kek::open(site.engine.config.kek.uri.expose()).unwrap();
     let key = ledger_keys::NewKey {

@@ -3,6 +3,7 @@
 mod adoption;
 mod adversity;
 mod forecast;
+mod hazards;
 mod mistakes;
 mod refusals;
 mod schemas;

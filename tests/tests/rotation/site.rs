@@ -70,6 +70,11 @@ fn database(backend: DbBackend, dir: &Leash, name: &str) -> String {
     }
 }
 
+async fn count(db: &DatabaseConnection, sql: &str) -> i64 {
+    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap().unwrap();
+    row.try_get_by_index(0).unwrap()
+}
+
 pub(crate) fn column(name: &str, associated_data: &str) -> Column {
     Column {
         name: name.into(),
@@ -149,9 +154,11 @@ impl Site {
 
     /// The first column of the first row.
     pub(crate) async fn count(&self, sql: &str) -> i64 {
-        let backend = self.app.get_database_backend();
-        let row = self.app.query_one_raw(Statement::from_string(backend, sql)).await.unwrap().unwrap();
-        row.try_get_by_index(0).unwrap()
+        count(&self.app, sql).await
+    }
+
+    pub(crate) async fn ledger_count(&self, sql: &str) -> i64 {
+        count(self.engine.ledger.db(), sql).await
     }
 
     /// `rows` rows in each reference table, every tenth NULL, under the active key.
