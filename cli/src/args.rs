@@ -55,6 +55,9 @@ pub(crate) enum Command {
     Up(commands::work::Args),
     /// Runs a worker; as many as you like, on as many machines
     Work(commands::work::Args),
+    /// Shows the workers that are alive, and asks them to leave
+    #[command(subcommand)]
+    Workers(commands::workers::Workers),
     /// Brings the ledger's schema up to date
     Migrate(commands::migrate::Args),
     /// Looks at configuration, KEK, queue, sources and a sample of every encrypted column

@@ -16,6 +16,7 @@ pub(crate) mod rotate;
 pub(crate) mod status;
 pub(crate) mod up;
 pub(crate) mod work;
+pub(crate) mod workers;
 
 use crate::{
     args::Command,
@@ -31,6 +32,7 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<Exit, Fail
         Command::Demo(args) => demo::run(args, context).await,
         Command::Up(args) => up::run(args, context).await,
         Command::Work(args) => work::run(args, context).await,
+        Command::Workers(workers) => workers::run(workers, context).await,
         Command::Migrate(args) => migrate::run(args, context).await,
         Command::Check(args) => check::run(args, context).await,
         Command::Catalog(catalog) => catalog::run(catalog, context).await,

@@ -14,13 +14,14 @@ Try it:
 
 Set up:
   migrate      brings the ledger's schema up to date
-  keys         init, create, list, import, export, clear, recover
+  keys         init, create, list, show, import, export, clear, compromise, dismiss, recover
   check        looks at configuration, KEK, queue, sources and every encrypted column
   catalog      list, forget: the registered columns, which every proof covers
 
 Run:
   up           everything on this machine: makes KEK and ledger at the first start, then works
   work         a worker; as many as you like, on as many machines
+  workers      list, drain: who is alive, and asking them to leave
 
 Rotate:
   rotate       new key, every value re-encrypted, proof, old key destroyed

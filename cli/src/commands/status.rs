@@ -2,7 +2,7 @@
 
 mod one;
 
-pub(crate) use one::advice;
+pub(crate) use one::{advice, gate};
 
 use crate::{
     context::Context,

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod claim;
 pub mod clear;
 pub mod close;
+pub mod compromise;
 pub mod connect;
 pub mod dispatch;
 pub mod hold;

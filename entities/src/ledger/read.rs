@@ -2,7 +2,7 @@
 
 use super::{LedgerError, keys as ledger_keys, plan, presence, prove};
 use crate::{
-    batches, catalog, progress, quarantine, rotations,
+    batches, catalog, keys, progress, quarantine, rotation_keys, rotations,
     state::{BatchState, KeyState, RotationState},
 };
 use sea_orm::{
@@ -109,6 +109,28 @@ pub async fn rotation(db: &impl ConnectionTrait, id: i64) -> Result<rotations::M
     found.ok_or_else(|| {
         LedgerError::refused("unknown_rotation", format!("there is no rotation {id}: see `reseal status`"))
     })
+}
+
+/// One key.
+pub async fn key(db: &impl ConnectionTrait, key_id: i64) -> Result<keys::Model, LedgerError> {
+    let found = keys::Entity::find_by_id(key_id).one(db).await?;
+    found
+        .ok_or_else(|| LedgerError::refused("unknown_key", format!("there is no key {key_id}: see `reseal keys list`")))
+}
+
+/// The newest rotation that retires a key as it is: one that was active again since is not retired.
+pub async fn retiring(db: &impl ConnectionTrait, key: &keys::Model) -> Result<Option<i64>, LedgerError> {
+    let pin = rotation_keys::Entity::find()
+        .filter(rotation_keys::Column::KeyId.eq(key.key_id))
+        .filter(rotation_keys::Column::Generation.eq(key.generation))
+        .order_by_desc(rotation_keys::Column::RotationId);
+    Ok(pin.one(db).await?.map(|pin| pin.rotation_id))
+}
+
+/// The newest rotation that promotes a key, or did.
+pub async fn promoting(db: &impl ConnectionTrait, key_id: i64) -> Result<Option<rotations::Model>, LedgerError> {
+    let found = rotations::Entity::find().filter(rotations::Column::ToKeyId.eq(key_id));
+    Ok(found.order_by_desc(rotations::Column::Id).one(db).await?)
 }
 
 /// All there is to tell of one rotation.

@@ -6,7 +6,7 @@ use crate::{
 };
 use reseal_entities::ledger::{
     Ledger,
-    read::{self, KeyStatus, RotationStatus},
+    read::{self, Condition, KeyStatus, RotationStatus},
 };
 use serde::Serialize;
 
@@ -76,6 +76,17 @@ pub(crate) fn advice(s: &RotationStatus) -> Vec<String> {
     advice
 }
 
+/// Each condition before clearing, met or not, and what is in the way.
+pub(crate) fn gate(conditions: &[Condition], output: &Output) -> String {
+    let mut text = String::new();
+    for condition in conditions {
+        let (mark, why) =
+            if condition.met { ("yes", String::new()) } else { ("no ", format!(": {}", condition.detail)) };
+        text += &format!("  {}  {}{why}\n", output.verdict(condition.met, mark), condition.what);
+    }
+    text
+}
+
 impl One {
     pub(super) fn text(&self, output: &Output) -> String {
         let s = &self.status;
@@ -125,13 +136,7 @@ impl One {
     }
 
     fn gate(&self, output: &Output) -> String {
-        let mut text = "\nbefore the old key is cleared:\n".to_owned();
-        for condition in &self.status.gate {
-            let (mark, why) =
-                if condition.met { ("yes", String::new()) } else { ("no ", format!(": {}", condition.detail)) };
-            text += &format!("  {}  {}{why}\n", output.verdict(condition.met, mark), condition.what);
-        }
-        text
+        format!("\nbefore the old key is cleared:\n{}", gate(&self.status.gate, output))
     }
 
     fn failures(&self) -> String {
