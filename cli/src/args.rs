@@ -88,11 +88,23 @@ pub(crate) enum Command {
     /// Shows and removes the rules in the sources that refuse retired keys
     #[command(subcommand)]
     Fence(commands::fence::Fence),
-    /// Counts encrypted values by key, in every registered column
-    Census,
-    /// Shows and verifies who did what when
+    /// Counts encrypted values by key, now
+    Census(commands::census::Args),
+    /// Shows, verifies and exports who did what when
     #[command(subcommand)]
     Audit(commands::audit::Audit),
+    /// Prints what makes a shell complete these commands
+    #[command(after_help = commands::manual::COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Writes the manual: a page for each command into a folder, or the first page to stdout
+    Man {
+        /// The folder, made where it is missing
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
 }
 
 impl Command {

@@ -7,6 +7,7 @@ pub(crate) mod census;
 pub(crate) mod check;
 pub(crate) mod fence;
 pub(crate) mod keys;
+pub(crate) mod manual;
 pub(crate) mod migrate;
 pub(crate) mod pause;
 pub(crate) mod quarantine;
@@ -46,7 +47,9 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<Exit, Fail
         Command::Rollback(args) => cancel::roll_back(args, context).await,
         Command::Quarantine(quarantine) => quarantine::run(quarantine, context).await,
         Command::Fence(fence) => fence::run(fence, context).await,
-        Command::Census => census::run(context).await,
+        Command::Census(args) => census::run(args, context).await,
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { folder } => manual::pages(folder.as_deref(), &context.output),
         Command::Audit(audit) => audit::run(audit, context).await,
     }
 }

@@ -13,7 +13,10 @@ use crate::failure::Failure;
 use indicatif::MultiProgress;
 use serde::Serialize;
 use std::{
-    io::{IsTerminal, Write, stderr, stdout},
+    fs::{File, OpenOptions},
+    io::{ErrorKind, IsTerminal, Write, stderr, stdout},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
     sync::LazyLock,
 };
 
@@ -85,6 +88,17 @@ impl Output {
 pub(crate) fn raw_on_stdout(bytes: &[u8]) -> std::io::Result<()> {
     use std::os::fd::AsFd;
     std::fs::File::from(stdout().as_fd().try_clone_to_owned()?).write_all(bytes)
+}
+
+/// A file that was not there before, for its owner alone.
+pub(crate) fn new_file(path: &Path) -> Result<File, Failure> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.map_err(|e| match e.kind() {
+        ErrorKind::AlreadyExists => {
+            Failure::new("file_exists", format!("{} exists and is not overwritten: name another file", path.display()))
+        }
+        _ => Failure::io(format!("{} cannot be made", path.display()))(e),
+    })
 }
 
 /// The screen anew: for a terminal only.
