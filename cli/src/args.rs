@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Rotates the encryption key under a live database.
 #[derive(Parser)]
 #[command(name = "reseal", version, help_template = help::TEMPLATE, after_help = help::EXIT_CODES)]
-#[command(max_term_width = 100, arg_required_else_help = true, subcommand_required = true)]
+#[command(max_term_width = 80, arg_required_else_help = true, subcommand_required = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -25,12 +25,15 @@ pub(crate) struct Global {
     /// Print objects on stdout and nothing else; errors are objects on stderr
     #[arg(long, global = true)]
     pub json: bool,
-    /// What is logged to stderr, e.g. debug or reseal_engine=debug [default: warn; up, work: info]
-    #[arg(long, value_name = "FILTER", env = "RUST_LOG", hide_env_values = true, global = true)]
+    /// What is logged, e.g. debug or reseal_engine=debug [default: $RUST_LOG, warn; up, work: info]
+    #[arg(long, value_name = "FILTER", global = true)]
     pub log: Option<String>,
     /// How that is logged
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t, global = true)]
     pub log_format: LogFormat,
+    /// Log into this file instead, at its end
+    #[arg(long, value_name = "FILE", global = true)]
+    pub log_file: Option<PathBuf>,
     /// Log more: -v info, -vv debug
     #[arg(short, long, action = ArgAction::Count, global = true, conflicts_with = "log")]
     pub verbose: u8,

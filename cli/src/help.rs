@@ -47,7 +47,7 @@ Options:
 {options}{after-help}";
 
 pub(crate) const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 needs a person";
+Exit codes: 0 done, 1 failed, 2 usage, 3 needs a person, 130 interrupted";
 
 /// Prints clap's help or error.
 pub(crate) fn refuse(error: &clap::Error) -> Exit {

@@ -38,7 +38,7 @@ pub(crate) async fn run(audit: Audit, context: &Context) -> Result<Exit, Failure
             let newest = rows::Entity::find().order_by_desc(rows::Column::Seq).limit(limit);
             let mut entries = newest.all(ledger().await?.db()).await?;
             entries.reverse();
-            let mut table = Table::new(&["#", "at", "who", "what", "to", "then"]);
+            let mut table = Table::new(&["#", "at", "who", "what", "to", "then?"]);
             for e in &entries {
                 table.row([
                     e.seq.to_string(),

@@ -43,7 +43,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let keys = ledger_keys::all(db).await?;
     let found = census::census_of(&engine, columns).await?;
     let (mut table, mut columns, mut total) =
-        (Table::new(&["column", "keyset", "key#", "version#", "state", "values#"]), Vec::new(), 0);
+        (Table::new(&["column", "keyset", "key#", "version#?", "state", "values#"]), Vec::new(), 0);
     for column in found {
         let mut counts = Vec::new();
         for counted in lines(column, args.key) {

@@ -45,7 +45,7 @@ pub(crate) async fn run(command: Workers, context: &Context) -> Result<Exit, Fai
 async fn list(all: bool, context: &Context) -> Result<Exit, Failure> {
     let ledger = ground::ledger_only(&context.config()?).await?;
     let mut table =
-        Table::new(&["worker", "version", "state", "since", "lanes#", "jobs#", "re-encrypted#", "keys#", "seen"]);
+        Table::new(&["worker", "version?", "state", "since?", "lanes#", "jobs#", "re-encrypted#", "keys#", "seen?"]);
     let mut objects = Vec::new();
     for (w, unseen_ms) in presence::remembered(ledger.db()).await? {
         let state = state(&w, unseen_ms);

@@ -1,7 +1,7 @@
 //! What people ask and say of keys and workers.
 
 use crate::{embedded, failed, ready};
-use reseal_tests::{Reseal, wait_until};
+use reseal_tests::{Reseal, Signal, wait_until};
 use sqlx::Connection;
 use std::time::Duration;
 
@@ -69,6 +69,46 @@ async fn a_held_clearing_goes_on_only_when_it_is_dismissed_with_a_note() {
     reseal.run(&["status", "1"]).ok();
     let audit = reseal.run(&["audit", "list", "--json"]).ok().stdout;
     assert!(audit.contains("hold.dismissed") && audit.contains("an old replica, gone"), "{audit}");
+}
+
+#[test]
+fn ctrl_c_ends_the_following_and_not_the_rotation() {
+    let reseal = ready(embedded());
+    let following = reseal.spawn(&["rotate", "--wait"]);
+    wait_until(Duration::from_secs(20), "it follows", || following.stderr().contains("requested; waits").then_some(()));
+    following.signal(Signal::INT);
+    let output = following.wait(Duration::from_secs(10));
+    failed(&output, 130, &["rotation 1 goes on", "reseal status 1 --watch"]);
+    assert!(!output.stderr.contains("error:"), "{}", output.stderr);
+    assert_eq!(reseal.json(&["status", "1"])["state"], "requested");
+}
+
+#[test]
+fn colours_are_for_terminals_unless_forced_and_never_against_no_color() {
+    let reseal = embedded();
+    let said = |env: &[(&str, &str)]| reseal.spawn_with(&["status"], env).wait(Duration::from_secs(10)).stderr;
+    assert!(!said(&[]).contains('\x1b'), "a file is no terminal");
+    assert!(said(&[("CLICOLOR_FORCE", "1")]).starts_with("\x1b[31;1merror:"));
+    assert!(!said(&[("CLICOLOR_FORCE", "0")]).contains('\x1b'));
+    assert!(!said(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]).contains('\x1b'));
+}
+
+#[test]
+fn a_log_file_is_appended_to_and_takes_the_log_off_stderr() {
+    let reseal = ready(embedded());
+    let file = reseal.dir().join("reseal.log").display().to_string();
+    for _ in 0..2 {
+        let up = reseal.spawn(&["up", "--log-file", &file, "--log-format", "json"]);
+        let written = || std::fs::read_to_string(&file).is_ok_and(|log| log.contains("the worker starts"));
+        wait_until(Duration::from_secs(20), "it logs", || written().then_some(()));
+        up.terminate();
+        let output = up.wait(Duration::from_secs(20));
+        assert!(!output.stderr.contains("the worker starts"), "{}", output.stderr);
+    }
+    let log = std::fs::read_to_string(&file).unwrap();
+    assert!(log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{log}");
+    assert_eq!(log.matches("the worker starts").count(), 2);
+    failed(&reseal.run(&["status", "--log-file", "/nowhere/log"]), 1, &["/nowhere/log cannot be opened"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     let ledger = ground::ledger_only(&context.config()?).await?;
     let keys = ledger_keys::all(ledger.db()).await?;
     let mut table =
-        Table::new(&["keyset", "version#", "key id#", "state", "algorithm", "created", "encryptions#", "exported"]);
+        Table::new(&["keyset", "version#", "key id#", "state", "algorithm", "created?", "encryptions#?", "exported?"]);
     let mut objects = Vec::new();
     for k in keys {
         objects.push(object(&k));

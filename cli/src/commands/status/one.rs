@@ -109,7 +109,7 @@ impl One {
             return String::new();
         }
         let mut table =
-            Table::new(&["table", "rows#", "done#", "", "re-encrypted#", "changed underneath#", "quarantined#"]);
+            Table::new(&["table", "rows#", "done#", "#", "re-encrypted#", "changed underneath#?", "quarantined#"]);
         for t in &s.tables {
             let percent = if t.rows > 0 { t.rows_done * 100 / t.rows } else { 100 };
             table.row([
@@ -143,7 +143,7 @@ impl One {
         if self.failures.is_empty() {
             return String::new();
         }
-        let mut table = Table::new(&["batch#", "table", "up to", "rows#", "attempts#", "code", "why"]);
+        let mut table = Table::new(&["batch#", "table", "up to?", "rows#?", "attempts#?", "code", "why"]);
         for f in &self.failures {
             let word = |text: &Option<String>| text.clone().unwrap_or_default();
             table.row([
