@@ -115,7 +115,7 @@ pub(crate) fn screen(text: &str) {
         lines[rows - 1] = "…";
     }
     let mut out = stdout().lock();
-    let _ = write!(out, "\x1b[H\x1b[J{}\n", lines.join("\n")).and_then(|()| out.flush());
+    let _ = writeln!(out, "\x1b[H\x1b[J{}", lines.join("\n")).and_then(|()| out.flush());
 }
 
 pub(crate) fn stdout_is_terminal() -> bool {

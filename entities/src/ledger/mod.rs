@@ -17,6 +17,7 @@ pub mod hold;
 pub mod keys;
 pub mod open;
 pub mod plan;
+pub mod pooled;
 pub mod presence;
 pub mod prove;
 pub mod quarantine;

@@ -4,6 +4,7 @@ mod cases;
 mod evidence;
 mod keysets;
 mod people;
+mod pooler;
 
 use reseal_tests::{Output, Reseal, wait_until};
 use serde_json::Value;
