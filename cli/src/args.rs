@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Rotates the encryption key under a live database.
 #[derive(Parser)]
 #[command(name = "reseal", version, help_template = help::TEMPLATE, after_help = help::EXIT_CODES)]
-#[command(max_term_width = 100, arg_required_else_help = true, subcommand_required = true)]
+#[command(max_term_width = 80, arg_required_else_help = true, subcommand_required = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -25,12 +25,15 @@ pub(crate) struct Global {
     /// Print objects on stdout and nothing else; errors are objects on stderr
     #[arg(long, global = true)]
     pub json: bool,
-    /// What is logged to stderr, e.g. debug or reseal_engine=debug [default: warn; up, work: info]
-    #[arg(long, value_name = "FILTER", env = "RUST_LOG", hide_env_values = true, global = true)]
+    /// What is logged, e.g. debug or reseal_engine=debug [default: $RUST_LOG, warn; up, work: info]
+    #[arg(long, value_name = "FILTER", global = true)]
     pub log: Option<String>,
     /// How that is logged
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t, global = true)]
     pub log_format: LogFormat,
+    /// Log into this file instead, at its end
+    #[arg(long, value_name = "FILE", global = true)]
+    pub log_file: Option<PathBuf>,
     /// Log more: -v info, -vv debug
     #[arg(short, long, action = ArgAction::Count, global = true, conflicts_with = "log")]
     pub verbose: u8,
@@ -55,6 +58,9 @@ pub(crate) enum Command {
     Up(commands::work::Args),
     /// Runs a worker; as many as you like, on as many machines
     Work(commands::work::Args),
+    /// Shows the workers that are alive, and asks them to leave
+    #[command(subcommand)]
+    Workers(commands::workers::Workers),
     /// Brings the ledger's schema up to date
     Migrate(commands::migrate::Args),
     /// Looks at configuration, KEK, queue, sources and a sample of every encrypted column
@@ -85,11 +91,23 @@ pub(crate) enum Command {
     /// Shows and removes the rules in the sources that refuse retired keys
     #[command(subcommand)]
     Fence(commands::fence::Fence),
-    /// Counts encrypted values by key, in every registered column
-    Census,
-    /// Shows and verifies who did what when
+    /// Counts encrypted values by key, now
+    Census(commands::census::Args),
+    /// Shows, verifies and exports who did what when
     #[command(subcommand)]
     Audit(commands::audit::Audit),
+    /// Prints what makes a shell complete these commands
+    #[command(after_help = commands::manual::COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Writes the manual: a page for each command into a folder, or the first page to stdout
+    Man {
+        /// The folder, made where it is missing
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
 }
 
 impl Command {

@@ -7,6 +7,7 @@ pub(crate) mod census;
 pub(crate) mod check;
 pub(crate) mod fence;
 pub(crate) mod keys;
+pub(crate) mod manual;
 pub(crate) mod migrate;
 pub(crate) mod pause;
 pub(crate) mod quarantine;
@@ -16,6 +17,7 @@ pub(crate) mod rotate;
 pub(crate) mod status;
 pub(crate) mod up;
 pub(crate) mod work;
+pub(crate) mod workers;
 
 use crate::{
     args::Command,
@@ -31,6 +33,7 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<Exit, Fail
         Command::Demo(args) => demo::run(args, context).await,
         Command::Up(args) => up::run(args, context).await,
         Command::Work(args) => work::run(args, context).await,
+        Command::Workers(workers) => workers::run(workers, context).await,
         Command::Migrate(args) => migrate::run(args, context).await,
         Command::Check(args) => check::run(args, context).await,
         Command::Catalog(catalog) => catalog::run(catalog, context).await,
@@ -44,7 +47,9 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<Exit, Fail
         Command::Rollback(args) => cancel::roll_back(args, context).await,
         Command::Quarantine(quarantine) => quarantine::run(quarantine, context).await,
         Command::Fence(fence) => fence::run(fence, context).await,
-        Command::Census => census::run(context).await,
+        Command::Census(args) => census::run(args, context).await,
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { folder } => manual::pages(folder.as_deref(), &context.output),
         Command::Audit(audit) => audit::run(audit, context).await,
     }
 }

@@ -78,7 +78,7 @@ async fn rotation(folder: &std::path::Path, args: &Args, context: &Context) -> R
     };
     let opened = enqueue(&world.ledger, Some(&worker.queue), &request).await?;
     let (Opened::Created(id) | Opened::Replayed(id) | Opened::AlreadyOpen(id)) = opened;
-    let followed = follow::follow(&world.ledger, id, output).await?;
+    let followed = follow::to_its_end(&world.ledger, id, output).await?;
     let written = application.stop().await?;
     worker.stop().await?;
     if followed.end != End::Completed {

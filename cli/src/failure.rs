@@ -11,6 +11,8 @@ pub(crate) enum Exit {
     Usage,
     /// Nothing can go on without a person.
     Attention,
+    /// By ctrl-c; what it looked at goes on.
+    Interrupted,
 }
 
 impl From<Exit> for ExitCode {
@@ -20,6 +22,7 @@ impl From<Exit> for ExitCode {
             Exit::Failed => 1,
             Exit::Usage => 2,
             Exit::Attention => 3,
+            Exit::Interrupted => 130,
         })
     }
 }

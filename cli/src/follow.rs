@@ -7,8 +7,9 @@ mod lines;
 pub(crate) use judge::End;
 pub(crate) use lines::Lines;
 
+use crate::signals::StopSignals;
 use crate::{
-    failure::Failure,
+    failure::{Exit, Failure},
     output::{self, Output},
 };
 use bars::Bars;
@@ -37,8 +38,22 @@ pub(crate) struct Followed {
     pub took: Duration,
 }
 
-/// Follows rotation `id`.
+/// Follows rotation `id` until ctrl-c, which ends the looking and not the rotation.
 pub(crate) async fn follow(ledger: &Ledger, id: i64, output: &Output) -> Result<Followed, Failure> {
+    let signals = StopSignals::listen().map_err(Failure::io("signals cannot be heard"))?;
+    tokio::select! {
+        followed = to_its_end(ledger, id, output) => followed,
+        () = signals.stop() => {
+            let message = format!(
+                "no longer following; rotation {id} goes on: `reseal status {id} --watch` shows it, `reseal pause {id}` stops it"
+            );
+            Err(Failure { exit: Exit::Interrupted, ..Failure::new("interrupted", message) })
+        }
+    }
+}
+
+/// Follows rotation `id`.
+pub(crate) async fn to_its_end(ledger: &Ledger, id: i64, output: &Output) -> Result<Followed, Failure> {
     let (mut judge, mut progress) = (Judge::default(), Progress::new(output));
     loop {
         let (status, rotation) = look(ledger, id).await?;

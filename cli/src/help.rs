@@ -14,34 +14,40 @@ Try it:
 
 Set up:
   migrate      brings the ledger's schema up to date
-  keys         init, create, list, import, export, clear, recover
-  check        looks at configuration, KEK, queue, sources and every encrypted column
+  keys         init, create, list, show, import, export, clear, recover, …
+  check        looks at configuration, KEK, queue, sources and encrypted columns
   catalog      list, forget: the registered columns, which every proof covers
 
 Run:
-  up           everything on this machine: makes KEK and ledger at the first start, then works
+  up           everything on this machine, from the KEK and the ledger on
   work         a worker; as many as you like, on as many machines
+  workers      list, drain: who is alive, and asking them to leave
 
 Rotate:
   rotate       new key, every value re-encrypted, proof, old key destroyed
   status       shows rotations, or one of them
   pause        stops a rotation's workers at the next chunk
   resume       lets a paused rotation go on
+  cancel       stops a rotation; values under both keys stay readable
+  rollback     turns a rotation round: the key that gave way is active again
   retry        does failed batches and quarantined rows again
   quarantine   list, resolve: rows that could not be re-encrypted
 
 Look:
   census       counts encrypted values by key
-  fence        list, sql, remove: the rules in the sources that refuse retired keys
-  audit        list, verify: who did what when
+  fence        list, sql, remove: the rules in sources that refuse retired keys
+  audit        list, verify, export: who did what when
 
+More:
   help         more about one of these
+  completions  what makes a shell complete these commands
+  man          the manual, a page for each command
 
 Options:
 {options}{after-help}";
 
 pub(crate) const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 needs a person";
+Exit codes: 0 done, 1 failed, 2 usage, 3 needs a person, 130 interrupted";
 
 /// Prints clap's help or error.
 pub(crate) fn refuse(error: &clap::Error) -> Exit {

@@ -5,15 +5,19 @@
 
 mod table;
 mod words;
+mod wrap;
 
 pub(crate) use table::Table;
 pub(crate) use words::{count, grouped, seconds, time};
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use indicatif::MultiProgress;
 use serde::Serialize;
 use std::{
-    io::{IsTerminal, Write, stderr, stdout},
+    fs::{File, OpenOptions},
+    io::{ErrorKind, IsTerminal, Write, stderr, stdout},
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    path::Path,
     sync::LazyLock,
 };
 
@@ -42,7 +46,8 @@ impl Output {
             let object = serde_json::to_string(object).unwrap_or_default();
             on_stdout(&object);
         } else {
-            on_stdout(text().trim_end());
+            let text = text();
+            on_stdout(&fitted(text.trim_end(), terminal_width()));
         }
     }
 
@@ -65,6 +70,8 @@ impl Output {
     pub(crate) fn failure(&self, failure: &Failure) {
         if self.json {
             object_on_stderr(&serde_json::json!({"code": failure.code, "error": failure.message}));
+        } else if failure.exit == Exit::Interrupted {
+            on_stderr(&failure.message);
         } else {
             on_stderr(&format!("{} {}", paint(stderr_has_colours(), "31;1", "error:"), failure.message));
         }
@@ -83,14 +90,32 @@ impl Output {
 
 /// Bytes as they are, past the buffer of `std`, which would keep a copy of a key.
 pub(crate) fn raw_on_stdout(bytes: &[u8]) -> std::io::Result<()> {
-    use std::os::fd::AsFd;
     std::fs::File::from(stdout().as_fd().try_clone_to_owned()?).write_all(bytes)
+}
+
+/// A file that was not there before, for its owner alone.
+pub(crate) fn new_file(path: &Path) -> Result<File, Failure> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.map_err(|e| match e.kind() {
+        ErrorKind::AlreadyExists => {
+            Failure::new("file_exists", format!("{} exists and is not overwritten: name another file", path.display()))
+        }
+        _ => Failure::io(format!("{} cannot be made", path.display()))(e),
+    })
 }
 
 /// The screen anew: for a terminal only.
 pub(crate) fn screen(text: &str) {
+    let size = size(&stdout());
+    let text = fitted(text.trim_end(), size.map(|(columns, _)| columns));
+    let rows = size.map_or(usize::MAX, |(_, rows)| rows.saturating_sub(1).max(1));
+    let mut lines: Vec<&str> = text.lines().take(rows).collect();
+    if text.lines().count() > rows {
+        // Scrolling would leave a copy at each look.
+        lines[rows - 1] = "…";
+    }
     let mut out = stdout().lock();
-    let _ = write!(out, "\x1b[H\x1b[J{text}").and_then(|()| out.flush());
+    let _ = writeln!(out, "\x1b[H\x1b[J{}", lines.join("\n")).and_then(|()| out.flush());
 }
 
 pub(crate) fn stdout_is_terminal() -> bool {
@@ -115,13 +140,33 @@ fn on_stdout(text: &str) {
 }
 
 fn on_stderr(text: &str) {
+    let text = fitted(text, size(&stderr()).map(|(columns, _)| columns));
     bars().suspend(|| {
         let _ = writeln!(stderr(), "{text}");
     });
 }
 
+/// The terminal's width; none where stdout is none.
+pub(crate) fn terminal_width() -> Option<usize> {
+    size(&stdout()).map(|(columns, _)| columns)
+}
+
+/// Columns and rows.
+fn size(stream: &(impl IsTerminal + AsFd)) -> Option<(usize, usize)> {
+    let size = stream.is_terminal().then(|| rustix::termios::tcgetwinsize(stream).ok()).flatten()?;
+    (size.ws_col > 0).then_some((size.ws_col.into(), size.ws_row.into()))
+}
+
+fn fitted(text: &str, width: Option<usize>) -> String {
+    width.map_or_else(|| text.to_owned(), |width| wrap::fit(text, width))
+}
+
+/// What <https://no-color.org> and <https://bixense.com/clicolors> say; NO_COLOR wins.
 fn has_colours(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let forced = set("CLICOLOR_FORCE").is_some_and(|value| value != "0");
+    let plain = set("CLICOLOR").is_some_and(|value| value == "0") || set("TERM").is_some_and(|value| value == "dumb");
+    set("NO_COLOR").is_none() && (forced || (stream.is_terminal() && !plain))
 }
 
 fn paint(colours: bool, code: &str, text: &str) -> String {

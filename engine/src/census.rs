@@ -28,9 +28,14 @@ pub struct ColumnCensus {
 
 /// Counts every registered column now.
 pub async fn census(engine: &Engine) -> Result<Vec<ColumnCensus>, EngineError> {
+    census_of(engine, catalog::registered(engine.ledger.db()).await?).await
+}
+
+/// Counts these registered columns now.
+pub async fn census_of(engine: &Engine, columns: Vec<catalog_row::Model>) -> Result<Vec<ColumnCensus>, EngineError> {
     let mut found = Vec::new();
     let known = headers(&ledger_keys::all(engine.ledger.db()).await?);
-    for table in by_table(catalog::registered(engine.ledger.db()).await?) {
+    for table in by_table(columns) {
         let target = engine.target(table).await?;
         for column in &target.columns {
             let keys = target.source.census(&target.shape, &column.column_name, &known).await?;

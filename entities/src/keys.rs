@@ -45,6 +45,11 @@ pub struct Model {
     pub destroyed_at: Option<i64>,
     /// When it last came or left in a keyset that somebody outside holds.
     pub exported_at: Option<i64>,
+    /// Since when people take it for known to others. Changes how urgent things are, not what may be done.
+    pub compromised_at: Option<i64>,
+    /// Why they do.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub compromised_reason: Option<String>,
 }
 
 // Not derived: the wrapped bytes have no business in a log.

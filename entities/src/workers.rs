@@ -29,6 +29,8 @@ pub struct Model {
     pub started_at: i64,
     /// When it last said so.
     pub seen_at: i64,
+    /// When a person asked it to drain.
+    pub drain_requested_at: Option<i64>,
 }
 
 /// None.

@@ -165,7 +165,7 @@ impl<E: EntityTrait> Cell<E> {
     pub(crate) fn exactly(&self, backend: DbBackend) -> SimpleExpr {
         let column = Expr::col(self.column);
         match (self.layout.encoding.is_text(), backend) {
-            (false, _) => column.into(),
+            (false, _) => column,
             (true, DbBackend::Sqlite) => Expr::cust_with_expr("$1 COLLATE BINARY", column),
             (true, _) => Expr::cust_with_expr("$1 COLLATE \"C\"", column),
         }

@@ -1,6 +1,8 @@
 //! What a dry run says beside what then happens: `cargo bench -p reseal-tests --bench forecast`, after
 //! `cargo build --release --workspace --all-features`. Prints said ÷ was, so the machine's own speed drops out.
 
+#![expect(clippy::print_stdout, reason = "its figures are what it is for")]
+
 use reseal_tests::{Redis, Reseal, python, shared_postgres};
 use serde_json::Value;
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! The engine's steps, as the worker performs them.
 
-use crate::{Drain, Presence, State, Steps};
+use crate::{Asked, Drain, Presence, State, Steps};
 use reseal_engine::{Engine, EngineError, clear, dispatch::Dispatcher, plan, prove, reencrypt};
 use reseal_entities::{
     job::{Doorbell, Job, JobKind},
@@ -34,7 +34,7 @@ impl EngineSteps {
         }
     }
 
-    async fn sign(&self, seen: &Presence, state: &'static str) -> Result<(), String> {
+    async fn sign(&self, seen: &Presence, state: &'static str) -> Result<Asked, String> {
         let sign = presence::Sign {
             name: seen.name.clone(),
             version: seen.version.to_owned(),
@@ -44,7 +44,8 @@ impl EngineSteps {
             reencrypted: self.engine.reencrypted(),
             keys_loaded: format!("{:?}", self.engine.keyring.loaded()),
         };
-        presence::beat(self.engine.ledger.db(), &sign).await.map_err(|e| e.to_string())
+        let drain = presence::beat(self.engine.ledger.db(), &sign).await.map_err(|e| e.to_string())?;
+        Ok(if drain { Asked::ToDrain } else { Asked::Nothing })
     }
 }
 
@@ -58,7 +59,7 @@ impl Steps for EngineSteps {
         self.dispatcher.round(&self.engine, bell).await.map(|_| ()).map_err(|e| format!("{}: {e}", e.code()))
     }
 
-    async fn heartbeat(&self, seen: &Presence) -> Result<(), String> {
+    async fn heartbeat(&self, seen: &Presence) -> Result<Asked, String> {
         let state = if seen.state == State::Draining { "draining" } else { "running" };
         self.sign(seen, state).await
     }
@@ -68,6 +69,6 @@ impl Steps for EngineSteps {
         let db = self.engine.ledger.db();
         dispatch::resign(db, &seen.name).await.map_err(|e| e.to_string())?;
         presence::forget_the_long_gone(db).await.map_err(|e| e.to_string())?;
-        self.sign(seen, "stopped").await
+        self.sign(seen, "stopped").await.map(|_| ())
     }
 }

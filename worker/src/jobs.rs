@@ -25,11 +25,21 @@ pub trait Steps: Send + Sync + 'static {
     /// Dropped at whatever await it stands when the worker ends.
     async fn dispatch(&self, bell: &dyn Doorbell) -> Result<(), String>;
 
-    /// Writes this worker's presence into the ledger. Errors count as those of dispatch do.
-    async fn heartbeat(&self, presence: &Presence) -> Result<(), String>;
+    /// Writes this worker's presence into the ledger and hears what a person asks of it. Errors
+    /// count as those of dispatch do. What is asked stays asked, so a lost answer comes again.
+    async fn heartbeat(&self, presence: &Presence) -> Result<Asked, String>;
 
     /// Takes this worker's presence out of the ledger, once, when it stops in good order.
     async fn goodbye(&self, presence: &Presence) -> Result<(), String>;
+}
+
+/// What a person asks of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Nothing.
+    Nothing,
+    /// To drain and end, as SIGTERM does.
+    ToDrain,
 }
 
 /// What all jobs and loops of one worker share.

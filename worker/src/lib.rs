@@ -16,7 +16,7 @@ mod run;
 
 pub use drain::Drain;
 pub use engine::EngineSteps;
-pub use jobs::Steps;
+pub use jobs::{Asked, Steps};
 pub use presence::{Jobs, Presence, State, WorkerName};
 pub use process::protect_keys;
 pub use run::{RunOptions, Summary, WorkerError, run};

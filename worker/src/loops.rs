@@ -10,7 +10,7 @@ use reseal_queue::Queue;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{debug, warn};
 
-use crate::jobs::Shared;
+use crate::jobs::{Asked, Shared};
 use crate::presence::State;
 use crate::pulse::Pulse;
 
@@ -37,7 +37,8 @@ pub(crate) async fn dispatch(shared: &Shared, queue: &Queue, every: Duration, pu
     }
 }
 
-/// Tells the ledger that the worker is alive, and at once when it begins to drain.
+/// Tells the ledger that the worker is alive, and at once when it begins to drain; drains it when a person
+/// asks for it there.
 pub(crate) async fn heartbeat(shared: &Shared, every: Duration, pulse: &Pulse) {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -48,7 +49,13 @@ pub(crate) async fn heartbeat(shared: &Shared, every: Duration, pulse: &Pulse) {
             () = shared.drain.draining(), if state == State::Running => state = State::Draining,
         }
         let presence = shared.roster.presence(state);
-        note("heartbeat", pulse, shared.steps.heartbeat(&presence)).await;
+        let beat = async {
+            if shared.steps.heartbeat(&presence).await? == Asked::ToDrain {
+                shared.drain.trigger();
+            }
+            Ok(())
+        };
+        note("heartbeat", pulse, beat).await;
     }
 }
 

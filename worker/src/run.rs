@@ -77,7 +77,7 @@ pub enum WorkerError {
     CannotWork(String),
 }
 
-/// Runs a worker until `stop` resolves, then drains it: nothing more is fetched, the jobs that run
+/// Runs a worker until `stop` resolves or its heartbeat is asked to drain, then drains it: nothing more is fetched, the jobs that run
 /// are asked to give up their leases and get the grace to do so, what is left is dropped, and the
 /// ledger hears goodbye. With an unreachable ledger or queue it ends by itself, see
 /// [`RunOptions::give_up_after`]; it drains then too.
@@ -127,6 +127,10 @@ pub async fn run(
 
     let ended = tokio::select! {
         () = stop => Ok(()),
+        () = shared.drain.draining() => {
+            info!(worker = %options.name, "a person asked in the ledger for this worker to drain");
+            Ok(())
+        }
         reason = lost(&pulses, options.give_up_after) => Err(reason),
         crew = &mut crew_at_work => Err(match crew {
             Ok(()) => "the crew ended by itself".to_owned(),

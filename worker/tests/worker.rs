@@ -93,6 +93,21 @@ async fn stop_lets_a_long_job_give_up_and_says_goodbye_within_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_asked_in_the_ledger_drains_as_at_a_signal() {
+    let (queues, _server) = queues().await;
+    for queue in queues {
+        let mut worker = Worker::start(&queue);
+        worker.ring(&patient(1)).await;
+        worker.sees(&Seen::Began(1)).await;
+        worker.steps.asks_to_drain.store(true, Ordering::SeqCst);
+        worker.sees(&Seen::Ended(1)).await;
+        worker.sees(&Seen::Goodbye(State::Draining)).await;
+        let summary = worker.ends().await.unwrap();
+        assert!(summary.drained && summary.jobs.done == 1, "{summary:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_begun_while_draining() {
     let (queues, _server) = queues().await;
     for queue in queues {

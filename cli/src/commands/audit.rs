@@ -1,5 +1,7 @@
 //! `reseal audit`: who did what when.
 
+mod export;
+
 use crate::{
     context::Context,
     failure::{Exit, Failure},
@@ -9,6 +11,7 @@ use crate::{
 use reseal_entities::{audit as rows, ledger::audit};
 use sea_orm::{EntityTrait, QueryOrder, QuerySelect};
 use serde_json::json;
+use std::path::PathBuf;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Audit {
@@ -19,17 +22,23 @@ pub(crate) enum Audit {
         limit: u64,
     },
     /// Reads the whole chain and says whether it holds
-    Verify,
+    Verify {
+        /// An earlier export, or its last line, or - for stdin: the chain must still contain it
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+    },
+    /// Writes the entries as JSON Lines, each with its hash, and a checkpoint {seq, hash, entries} at the end
+    Export(export::Args),
 }
 
 pub(crate) async fn run(audit: Audit, context: &Context) -> Result<Exit, Failure> {
-    let ledger = ground::ledger_only(&context.config()?).await?;
+    let ledger = async || ground::ledger_only(&context.config()?).await;
     match audit {
         Audit::List { limit } => {
             let newest = rows::Entity::find().order_by_desc(rows::Column::Seq).limit(limit);
-            let mut entries = newest.all(ledger.db()).await?;
+            let mut entries = newest.all(ledger().await?.db()).await?;
             entries.reverse();
-            let mut table = Table::new(&["#", "at", "who", "what", "to", "then"]);
+            let mut table = Table::new(&["#", "at", "who", "what", "to", "then?"]);
             for e in &entries {
                 table.row([
                     e.seq.to_string(),
@@ -43,11 +52,16 @@ pub(crate) async fn run(audit: Audit, context: &Context) -> Result<Exit, Failure
             context.output.show(&json!({"entries": entries}), || table.or("nothing was done yet"));
             Ok(Exit::Done)
         }
-        Audit::Verify => {
-            let verdict = audit::verify(ledger.db()).await?;
+        Audit::Export(args) => export::run(args, context).await,
+        Audit::Verify { checkpoint } => {
+            let checkpoint = checkpoint.as_deref().map(export::checkpoint).transpose()?;
+            let verdict = audit::verify_with(ledger().await?.db(), checkpoint.as_ref()).await?;
             let entries = count(verdict.entries, "entry");
             context.output.show(&verdict, || match &verdict.broken {
-                None => context.output.verdict(true, &format!("{entries}, the chain holds")),
+                None => {
+                    let kept = checkpoint.as_ref().map(|c| format!(" and contains entry {} as it was", c.seq));
+                    context.output.verdict(true, &format!("{entries}, the chain holds{}", kept.unwrap_or_default()))
+                }
                 Some(broken) => {
                     context.output.verdict(false, &format!("the chain is broken after {entries}: {broken}"))
                 }

@@ -29,7 +29,7 @@ pub(crate) async fn run(command: Catalog, context: &Context) -> Result<Exit, Fai
     match command {
         Catalog::List => {
             let registered = catalog::registered(ledger.db()).await?;
-            let mut table = Table::new(&["column", "keyset", "format", "associated data", "since"]);
+            let mut table = Table::new(&["column", "keyset", "format", "associated data?", "since?"]);
             for c in &registered {
                 let format = match c.adopted_at {
                     Some(at) => format!("{} until {}", c.format, time(at)),

@@ -106,7 +106,7 @@ fn text(report: &Report, output: &Output) -> String {
     let mut text = String::new();
     let mark = |good| output.verdict(good, if good { "good" } else { "bad " });
     for t in &report.tried {
-        text += &format!("{}  {:<14}{}\n", mark(t.good), t.what, t.place);
+        text += &format!("{}  {:<15}{}\n", mark(t.good), t.what, t.place);
         if let Some(error) = &t.error {
             text += &format!("      {error}\n");
         }

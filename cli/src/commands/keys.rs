@@ -2,10 +2,14 @@
 
 mod aead;
 mod clear;
+mod compromise;
 mod export;
 mod file;
 mod import;
 mod list;
+mod show;
+
+pub(crate) use show::loaded;
 
 use crate::{
     actor::actor,
@@ -32,6 +36,11 @@ pub(crate) enum Keys {
     },
     /// Shows every key, tombstones too
     List,
+    /// Shows everything that is known of one key
+    Show {
+        /// The key
+        key_id: u32,
+    },
     /// Brings a Tink keyset, or a bare AES key, in as a new keyset
     Import(import::Args),
     /// Hands a keyset out in Tink's formats
@@ -41,6 +50,10 @@ pub(crate) enum Keys {
         /// The key
         key_id: u32,
     },
+    /// Notes for good that others may know a key
+    Compromise(compromise::Compromise),
+    /// Lets a clearing go on that the use of a suspended key holds
+    Dismiss(compromise::Dismiss),
     /// Puts keys back from the key backup that the ledger has lost
     Recover,
 }
@@ -78,6 +91,9 @@ pub(crate) async fn run(keys: Keys, context: &Context) -> Result<Exit, Failure> 
         Keys::Import(args) => import::run(args, context).await,
         Keys::Export(args) => export::run(args, context).await,
         Keys::Clear { key_id } => clear::run(key_id, context).await,
+        Keys::Show { key_id } => show::run(key_id, context).await,
+        Keys::Compromise(args) => compromise::mark(args, context).await,
+        Keys::Dismiss(args) => compromise::dismiss(args, context).await,
         Keys::Recover => recover(context).await,
     }
 }

@@ -68,6 +68,7 @@ fn source_url(config: &Config, name: &str) -> Result<String, Failure> {
 async fn connect(url: &str) -> Result<DatabaseConnection, Failure> {
     let mut options = ConnectOptions::new(url);
     options.sqlx_logging(false).max_connections(1).map_sqlx_sqlite_opts(|o| o.create_if_missing(true));
+    options.map_sqlx_postgres_opts(|o| o.extra_float_digits(None)); // poolers refuse the parameter
     let connected = Database::connect(options).await;
     connected.map_err(|e| Failure::new("source_unreachable", format!("the source cannot be reached: {e}")))
 }

@@ -60,7 +60,7 @@ async fn list(args: List, context: &Context) -> Result<Exit, Failure> {
     let tables: BTreeMap<i64, String> = planned.into_iter().map(|t| (t.id, t.path())).collect();
     let table_of = |id: i64| tables.get(&id).cloned().unwrap_or_default();
     let mut shown =
-        Table::new(&["id#", "rotation#", "table", "row", "column", "code", "key#", "bytes#", "state", "found"]);
+        Table::new(&["id#", "rotation#?", "table", "row", "column", "code", "key#?", "bytes#?", "state?", "found?"]);
     let mut objects = Vec::new();
     for row in rows {
         let mut object = json!(row);

@@ -2,7 +2,7 @@
 
 mod one;
 
-pub(crate) use one::advice;
+pub(crate) use one::{advice, gate};
 
 use crate::{
     context::Context,
@@ -40,7 +40,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 }
 
 async fn newest(ledger: &Ledger, output: &Output) -> Result<Exit, Failure> {
-    let (mut table, mut objects) = (Table::new(&["id#", "keyset", "state", "requested", "by", "now"]), Vec::new());
+    let (mut table, mut objects) = (Table::new(&["id#", "keyset", "state", "requested?", "by?", "now"]), Vec::new());
     let mut attention = false;
     for r in read::rotations(ledger.db(), NEWEST).await? {
         let ended = r.completed_at.map(|at| format!("ended {}", time(at)));

@@ -6,7 +6,7 @@ use reseal_entities::ledger::read::RotationStatus;
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 const LINE: &str = "{spinner} {wide_msg}";
-const TABLE: &str = "{prefix}  {bar:24}  {percent:>3} %  {done} rows  {pace}  {eta}";
+const TABLE: &str = "{prefix}  {wide_bar}  {percent:>3} %  {done}  {pace}  {eta}";
 
 /// A line with the state, and one bar a table that has rows.
 #[derive(Default)]
@@ -42,6 +42,12 @@ impl Bars {
         for bar in self.tables.values().chain(&self.line) {
             bar.finish_and_clear();
         }
+    }
+}
+
+impl Drop for Bars {
+    fn drop(&mut self) {
+        self.finish();
     }
 }
 

@@ -37,8 +37,7 @@ pub async fn record(txn: &impl ConnectionTrait, entry: Entry<'_>) -> Result<(), 
         .exec(txn)
         .await?;
     let head = audit_head::Entity::find_by_id(1).one(txn).await?;
-    let head = head
-        .ok_or_else(|| LedgerError::refused("audit_without_head", "the audit has lost its head: restore the ledger"))?;
+    let head = head.ok_or_else(without_head)?;
     let mut row = audit::Model {
         seq: head.seq,
         at: now_ms(txn).await?,
@@ -71,6 +70,10 @@ pub async fn record(txn: &impl ConnectionTrait, entry: Entry<'_>) -> Result<(), 
     Ok(())
 }
 
+fn without_head() -> LedgerError {
+    LedgerError::refused("audit_without_head", "the audit has lost its head: restore the ledger")
+}
+
 fn chained(previous: &str, row: &audit::Model) -> String {
     let mut hash = Sha256::new();
     hash.update(previous.as_bytes());
@@ -92,9 +95,92 @@ pub struct Verdict {
     pub broken: Option<String>,
 }
 
+/// Where a chain ended when somebody wrote it down, outside the ledger. Whoever can write the ledger can also cut
+/// its chain and set its head back, or write all of it anew: only what is kept elsewhere shows that.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Checkpoint {
+    /// The last entry.
+    pub seq: i64,
+    /// Its hash.
+    pub hash: String,
+    /// Entries in the export that it ends.
+    pub entries: i64,
+}
+
+/// The chain from some entry to where it ended when the walk began, page by page.
+#[derive(Debug)]
+pub struct Walk {
+    seq: i64,
+    hash: String,
+    /// Where it ends.
+    pub end: Checkpoint,
+}
+
+impl Walk {
+    /// From entry `from` on.
+    pub async fn begin(db: &impl ConnectionTrait, from: i64) -> Result<Self, LedgerError> {
+        let head = head(db).await?.ok_or_else(without_head)?;
+        let (seq, mut hash) = (from - 1, "0".repeat(64));
+        if seq > head.seq {
+            let message = format!("there is no entry {from} yet: the last one is {}", head.seq);
+            return Err(LedgerError::refused("unknown_audit_entry", message));
+        }
+        if seq > 0 {
+            let before = audit::Entity::find_by_id(seq).one(db).await?;
+            hash = before.ok_or_else(|| broken(format!("entry {seq} is missing")))?.hash;
+        }
+        Ok(Self { seq, hash, end: Checkpoint { entries: head.seq - seq, seq: head.seq, hash: head.hash } })
+    }
+
+    /// The next entries; none at the end. An error where the chain breaks: what came before it held.
+    pub async fn next(&mut self, db: &impl ConnectionTrait) -> Result<Vec<audit::Model>, LedgerError> {
+        let mut rows = page(db, self.seq).await?;
+        rows.retain(|row| row.seq <= self.end.seq);
+        for row in &rows {
+            follow(row, &mut self.seq, &mut self.hash).map_err(broken)?;
+        }
+        if rows.is_empty() && self.seq < self.end.seq {
+            return Err(broken(format!("entries {} to {} are missing", self.seq + 1, self.end.seq)));
+        }
+        if self.seq == self.end.seq && self.hash != self.end.hash {
+            return Err(broken("the head does not fit the last entry".to_owned()));
+        }
+        Ok(rows)
+    }
+}
+
+fn broken(why: String) -> LedgerError {
+    LedgerError::refused("audit_broken", format!("the chain is broken: {why}; see `reseal audit verify`"))
+}
+
 /// Reads the whole chain, oldest first, and says where it breaks: an edited, deleted or reordered
 /// entry, or a tail that was cut off.
 pub async fn verify(db: &impl ConnectionTrait) -> Result<Verdict, LedgerError> {
+    verify_with(db, None).await
+}
+
+/// The same; and the entry that `checkpoint` names must still be there, and what it was.
+pub async fn verify_with(db: &impl ConnectionTrait, checkpoint: Option<&Checkpoint>) -> Result<Verdict, LedgerError> {
+    let mut verdict = verify_chain(db).await?;
+    if let (None, Some(checkpoint)) = (&verdict.broken, checkpoint) {
+        let at = audit::Entity::find_by_id(checkpoint.seq).one(db).await?;
+        verdict.broken = match at {
+            Some(row) if row.hash == checkpoint.hash => None,
+            Some(_) => {
+                Some(format!("entry {} is not the one of the checkpoint: the chain was written anew", checkpoint.seq))
+            }
+            None if checkpoint.seq == 0 => None,
+            None => Some(format!(
+                "entries {} to {} were cut off: the checkpoint has them",
+                verdict.entries + 1,
+                checkpoint.seq
+            )),
+        };
+    }
+    Ok(verdict)
+}
+
+async fn verify_chain(db: &impl ConnectionTrait) -> Result<Verdict, LedgerError> {
     let (mut seq, mut hash) = (0, "0".repeat(64));
     loop {
         // An entry and its head are written together, so the entries up to a head that was read are
@@ -123,23 +209,32 @@ async fn head(db: &impl ConnectionTrait) -> Result<Option<audit_head::Model>, Le
 /// Follows the chain from `seq` to the last entry there is. Some: where it breaks.
 async fn read_on(db: &impl ConnectionTrait, seq: &mut i64, hash: &mut String) -> Result<Option<String>, LedgerError> {
     loop {
-        let rows = audit::Entity::find()
-            .filter(audit::Column::Seq.gt(*seq))
-            .order_by_asc(audit::Column::Seq)
-            .limit(1_000)
-            .all(db)
-            .await?;
+        let rows = page(db, *seq).await?;
         if rows.is_empty() {
             return Ok(None);
         }
         for row in rows {
-            if row.seq != *seq + 1 {
-                return Ok(Some(format!("entry {} is missing", *seq + 1)));
+            if let Err(broken) = follow(&row, seq, hash) {
+                return Ok(Some(broken));
             }
-            if chained(hash, &row) != row.hash {
-                return Ok(Some(format!("entry {} is not what was written", row.seq)));
-            }
-            (*seq, *hash) = (row.seq, row.hash);
         }
     }
+}
+
+/// The next thousand entries.
+async fn page(db: &impl ConnectionTrait, after: i64) -> Result<Vec<audit::Model>, LedgerError> {
+    let rows = audit::Entity::find().filter(audit::Column::Seq.gt(after)).order_by_asc(audit::Column::Seq);
+    Ok(rows.limit(1_000).all(db).await?)
+}
+
+/// One entry on. An error: the chain breaks there.
+fn follow(row: &audit::Model, seq: &mut i64, hash: &mut String) -> Result<(), String> {
+    if row.seq != *seq + 1 {
+        return Err(format!("entry {} is missing", *seq + 1));
+    }
+    if chained(hash, row) != row.hash {
+        return Err(format!("entry {} is not what was written", row.seq));
+    }
+    (*seq, *hash) = (row.seq, row.hash.clone());
+    Ok(())
 }

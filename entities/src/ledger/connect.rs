@@ -1,6 +1,6 @@
 //! Opening a ledger whose commits last.
 
-use super::LedgerError;
+use super::{LedgerError, pooled::is_pooled};
 use crate::identity;
 use sea_orm::{
     ActiveValue::Set,
@@ -40,6 +40,8 @@ impl Ledger {
             .max_connections(connections_max)
             .connect_timeout(Duration::from_secs(5))
             .acquire_timeout(Duration::from_secs(10))
+            // Poolers refuse the parameter, and there are no floats.
+            .map_sqlx_postgres_opts(|o| o.extra_float_digits(None))
             .map_sqlx_sqlite_opts(move |o| {
                 o.create_if_missing(create)
                     .journal_mode(SqliteJournalMode::Wal)
@@ -49,6 +51,7 @@ impl Ledger {
             });
         let ledger = Self { db: Database::connect(options).await.map_err(unreachable)? };
         if ledger.db.get_database_backend() == DbBackend::Postgres {
+            ledger.refuse_a_shared_session().await?;
             ledger.refuse_commits_that_can_be_lost().await?;
         }
         Ok(ledger)
@@ -99,6 +102,18 @@ impl Ledger {
         found.ok_or_else(|| {
             LedgerError::refused("ledger_not_migrated", "the ledger has no identity: run `reseal migrate`")
         })
+    }
+
+    async fn refuse_a_shared_session(&self) -> Result<(), LedgerError> {
+        let pooled = is_pooled(self.db.get_postgres_connection_pool()).await;
+        if pooled.map_err(|e| LedgerError::Database(DbErr::Conn(RuntimeErr::SqlxError(e.into()))))? {
+            return Err(LedgerError::refused(
+                "ledger_is_pooled",
+                "ledger.url leads through a pooler that shares sessions between transactions: give the server's own address, \
+                 or set the pooler to session mode for this database",
+            ));
+        }
+        Ok(())
     }
 
     async fn refuse_commits_that_can_be_lost(&self) -> Result<(), LedgerError> {

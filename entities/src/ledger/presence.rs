@@ -1,15 +1,16 @@
 //! Signs of life.
 
 use super::{
-    LedgerError,
+    LedgerError, audit,
     time::{now, now_ms, now_plus},
 };
 use crate::workers;
 use sea_orm::{
-    ActiveValue::Set,
+    ActiveValue::{NotSet, Set},
     ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
     sea_query::{Expr, ExprTrait, OnConflict},
 };
+use serde_json::json;
 
 /// A worker that was not seen for so long is taken for dead.
 pub const ALIVE_MS: i64 = 30_000;
@@ -33,8 +34,8 @@ pub struct Sign {
     pub keys_loaded: String,
 }
 
-/// Writes a sign of life.
-pub async fn beat(db: &impl ConnectionTrait, sign: &Sign) -> Result<(), LedgerError> {
+/// Writes a sign of life. True: a person has asked this worker to drain.
+pub async fn beat(db: &impl ConnectionTrait, sign: &Sign) -> Result<bool, LedgerError> {
     let at = now_ms(db).await?;
     let row = workers::ActiveModel {
         name: Set(sign.name.clone()),
@@ -46,6 +47,7 @@ pub async fn beat(db: &impl ConnectionTrait, sign: &Sign) -> Result<(), LedgerEr
         keys_loaded: Set(sign.keys_loaded.clone()),
         started_at: Set(at),
         seen_at: Set(at),
+        drain_requested_at: NotSet,
     };
     let changes = [
         workers::Column::State,
@@ -58,7 +60,8 @@ pub async fn beat(db: &impl ConnectionTrait, sign: &Sign) -> Result<(), LedgerEr
         .on_conflict(OnConflict::column(workers::Column::Name).update_columns(changes).to_owned())
         .exec_without_returning(db)
         .await?;
-    Ok(())
+    let row = workers::Entity::find_by_id(&sign.name).one(db).await?;
+    Ok(row.is_some_and(|w| w.drain_requested_at.is_some()))
 }
 
 /// Workers that are alive.
@@ -67,6 +70,46 @@ pub async fn alive(db: &impl ConnectionTrait) -> Result<Vec<workers::Model>, Led
         .filter(workers::Column::State.ne("stopped"))
         .filter(Expr::col(workers::Column::SeenAt).gt(now_plus(db, -ALIVE_MS)));
     Ok(found.order_by_asc(workers::Column::Name).all(db).await?)
+}
+
+/// Every worker that is remembered, alive or not, and for how long each was not seen, in milliseconds.
+pub async fn remembered(db: &impl ConnectionTrait) -> Result<Vec<(workers::Model, i64)>, LedgerError> {
+    let found = workers::Entity::find().order_by_asc(workers::Column::StartedAt).order_by_asc(workers::Column::Name);
+    let (found, at) = (found.all(db).await?, now_ms(db).await?);
+    Ok(found
+        .into_iter()
+        .map(|w| {
+            let unseen = at - w.seen_at;
+            (w, unseen)
+        })
+        .collect())
+}
+
+/// Asks workers that are alive to drain, one by name or all, each once; says which. In the caller's transaction.
+pub async fn ask_to_drain(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    name: Option<&str>,
+) -> Result<Vec<String>, LedgerError> {
+    let alive = alive(txn).await?;
+    if let Some(name) = name.filter(|name| alive.iter().all(|w| w.name != *name)) {
+        let message = format!("no worker `{name}` is alive: see `reseal workers list`");
+        return Err(LedgerError::refused("unknown_worker", message));
+    }
+    let asked = alive.into_iter().filter(|w| w.drain_requested_at.is_none() && name.is_none_or(|name| w.name == name));
+    let asked: Vec<String> = asked.map(|w| w.name).collect();
+    if asked.is_empty() {
+        return Ok(asked);
+    }
+    workers::Entity::update_many()
+        .col_expr(workers::Column::DrainRequestedAt, now(txn))
+        .filter(workers::Column::Name.is_in(&asked))
+        .exec(txn)
+        .await?;
+    let (before, after) = (json!(null), json!({"workers": asked}));
+    let entry = audit::Entry { actor, action: "workers.drain_requested", subject: "workers".to_owned(), before, after };
+    audit::record(txn, entry).await?;
+    Ok(asked)
 }
 
 /// Forgets workers that were last seen more than a day ago.

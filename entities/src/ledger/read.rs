@@ -4,7 +4,7 @@ pub use super::writers::WriterStatus;
 
 use super::{LedgerError, keys as ledger_keys, plan, presence, prove, writers};
 use crate::{
-    batches, catalog, progress, quarantine, rotations,
+    batches, catalog, keys, progress, quarantine, rotation_keys, rotations,
     state::{BatchState, KeyState, RotationState},
 };
 use sea_orm::{
@@ -116,6 +116,28 @@ pub async fn rotation(db: &impl ConnectionTrait, id: i64) -> Result<rotations::M
     found.ok_or_else(|| {
         LedgerError::refused("unknown_rotation", format!("there is no rotation {id}: see `reseal status`"))
     })
+}
+
+/// One key.
+pub async fn key(db: &impl ConnectionTrait, key_id: i64) -> Result<keys::Model, LedgerError> {
+    let found = keys::Entity::find_by_id(key_id).one(db).await?;
+    found
+        .ok_or_else(|| LedgerError::refused("unknown_key", format!("there is no key {key_id}: see `reseal keys list`")))
+}
+
+/// The newest rotation that retires a key as it is: one that was active again since is not retired.
+pub async fn retiring(db: &impl ConnectionTrait, key: &keys::Model) -> Result<Option<i64>, LedgerError> {
+    let pin = rotation_keys::Entity::find()
+        .filter(rotation_keys::Column::KeyId.eq(key.key_id))
+        .filter(rotation_keys::Column::Generation.eq(key.generation))
+        .order_by_desc(rotation_keys::Column::RotationId);
+    Ok(pin.one(db).await?.map(|pin| pin.rotation_id))
+}
+
+/// The newest rotation that promotes a key, or did.
+pub async fn promoting(db: &impl ConnectionTrait, key_id: i64) -> Result<Option<rotations::Model>, LedgerError> {
+    let found = rotations::Entity::find().filter(rotations::Column::ToKeyId.eq(key_id));
+    Ok(found.order_by_desc(rotations::Column::Id).one(db).await?)
 }
 
 /// All there is to tell of one rotation.
@@ -256,7 +278,11 @@ async fn gate(
         Condition {
             what: "the waiting time is over",
             met: ended || (past(&[Waiting, Clearing]) && left == 0),
-            detail: format!("{} s left", left / 1000),
+            detail: if past(&[Waiting, Clearing]) {
+                format!("{} left", length(left))
+            } else {
+                "it begins with the proof".to_owned()
+            },
         },
         Condition {
             what: "nothing holds it",
@@ -271,45 +297,62 @@ async fn gate(
 }
 
 fn summary(s: &RotationStatus) -> String {
-    let percent = if s.rows > 0 { s.rows_done * 100 / s.rows } else { 100 };
-    if let Some(who) = &s.paused_by {
-        return format!("paused by {who} while {}, {percent} % done", s.state);
+    let done = if s.rows > 0 { format!(", {} % done", s.rows_done * 100 / s.rows) } else { String::new() };
+    if let (Some(who), None) = (&s.paused_by, s.completed_at) {
+        return format!("paused by {who} while {}{done}; waits to be resumed", s.state);
     }
     if s.needs_attention {
-        let failed = s.batches.get("failed").copied().unwrap_or(0);
-        let mut why = Vec::new();
-        if s.quarantined > 0 {
-            why.push(counted(s.quarantined, "row is quarantined", "rows are quarantined"));
-        }
-        if failed > 0 {
-            why.push(counted(failed, "batch has failed", "batches have failed"));
-        }
-        if let (Some(detail), true) = (&s.detail, why.is_empty()) {
-            why.push(detail.clone());
-        }
-        return format!("needs attention while {}: {}", s.state, why.join(", "));
+        return attention(s);
     }
     let idle = if s.workers == 0 { "; no worker is alive" } else { "" };
     match s.state {
-        RotationState::Requested => format!("requested; waits for a worker{idle}"),
-        RotationState::Planning => format!("planning{idle}"),
-        RotationState::Reencrypting => format!("re-encrypting, {percent} % of {} rows{idle}", s.rows),
+        RotationState::Requested if s.workers == 0 => "requested; waits for a worker, and none is alive".to_owned(),
+        RotationState::Requested => "requested; waits for a worker to plan it".to_owned(),
+        RotationState::Planning => format!("planning: a new key, then batches of every table{idle}"),
+        RotationState::Reencrypting => format!("re-encrypting {}{done}{idle}", counted(s.rows, "row", "rows")),
         RotationState::Proving => {
             format!("proving: {}{idle}", s.detail.as_deref().unwrap_or("fence, sweep and census"))
         }
-        RotationState::Waiting => format!(
-            "proved; the old key is suspended and is cleared in {} s{idle}",
-            s.waiting_left_ms.unwrap_or(0) / 1000
-        ),
-        RotationState::Clearing => format!("clearing the old key{idle}"),
+        RotationState::Waiting => match s.waiting_left_ms.unwrap_or(0) {
+            0 => format!("proved, and the waiting time is over; the old key is cleared next{idle}"),
+            left => format!("proved; the old key is suspended and is cleared in {}{idle}", length(left)),
+        },
+        RotationState::Clearing => format!("clearing the old key under held fences{idle}"),
         RotationState::Completed => "completed; the old key is destroyed".to_owned(),
         RotationState::Cancelled => {
-            format!(
-                "cancelled at {percent} %; values under both keys are readable, and the next rotation retires what is left"
-            )
+            format!("cancelled{done}; values under both keys are readable, and the next rotation retires what is left")
         }
         RotationState::RolledBack => "rolled back; a rotation the other way took over".to_owned(),
     }
+}
+
+/// What needs a person.
+fn attention(s: &RotationStatus) -> String {
+    if s.code.as_deref() == Some("key_used") {
+        let detail = s.detail.as_deref().unwrap_or("a suspended key was used");
+        return format!("held while {}: {detail}; waits for `reseal keys dismiss {}`", s.state, s.id);
+    }
+    let failed = s.batches.get("failed").copied().unwrap_or(0);
+    let mut why = Vec::new();
+    if s.quarantined > 0 {
+        why.push(counted(s.quarantined, "row is quarantined", "rows are quarantined"));
+    }
+    if failed > 0 {
+        why.push(counted(failed, "batch has failed", "batches have failed"));
+    }
+    if let (Some(detail), true) = (&s.detail, why.is_empty()) {
+        why.push(detail.clone());
+    }
+    format!("needs attention while {}: {}", s.state, why.join(", "))
+}
+
+/// A length of time in its two largest units.
+fn length(ms: i64) -> String {
+    let seconds = (ms + 999) / 1000;
+    let units = [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
+    let from = units.iter().position(|(n, _)| *n > 0).unwrap_or(3);
+    let shown = units[from..].iter().take(2).filter(|(n, _)| *n > 0);
+    shown.map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(" ")
 }
 
 fn counted(n: i64, one: &str, many: &str) -> String {

@@ -158,29 +158,6 @@ fn no_log_shows_a_keyset_that_goes_through_kms() {
 }
 
 #[test]
-fn wrong_combinations_are_refused_before_anything_is_read() {
-    let reseal = embedded();
-    let key = "aws-kms://arn:aws:kms:eu-central-1:123456789012:key/1";
-    let import = |more: &[&str]| reseal.run(&[&["keys", "import", "default", "missing"], more].concat());
-    for (more, words) in [
-        (&["--format", "tink-json"][..], &["--under kek", "--insecure-cleartext"][..]),
-        (&["--format", "tink-json", "--insecure-cleartext", "--under", "kek"], &["cannot be used with"]),
-        (&["--format", "tink-json", "--under", "file:kek"], &["known are kek and aws-kms://"]),
-        (&["--format", "tink-json", "--under", "aws-kms://alias/x"], &["not a key's ARN"]),
-        (&["--format", "raw-aes-gcm", "--under", "kek"], &["--insecure-cleartext instead"]),
-        (&["--format", "raw-aes-gcm", "--under", key], &["--insecure-cleartext instead"]),
-        (&["--format", "tink-json", "--under", "kek", "--associated-data", "x"], &["for a KMS"]),
-        (&["--format", "tink-json", "--insecure-cleartext", "--associated-data", "x"], &["for a KMS"]),
-        (&["--format", "jwk", "--insecure-cleartext"], &["tink-json, tink-binary, raw-aes-gcm"]),
-    ] {
-        failed(&import(more), 2, words);
-    }
-    let export = ["keys", "export", "default", "out", "--format", "raw-aes-gcm", "--insecure-cleartext"];
-    failed(&reseal.run(&export), 2, &["tink-json, tink-binary"]);
-    failed(&reseal.run(&["keys", "create", "default", "--algorithm", "AES128_GCM"]), 2, &["XCHACHA20_POLY1305"]);
-}
-
-#[test]
 fn a_raw_key_is_active_until_a_native_one_is_promoted_and_no_key_is_ever_rotated_to_it() {
     let reseal = site();
     let file = path(&reseal, "key.hex");

@@ -1,6 +1,10 @@
 //! The command line as a user meets it.
 
+mod cases;
+mod evidence;
 mod keysets;
+mod people;
+mod pooler;
 
 use reseal_tests::{Output, Reseal, wait_until};
 use serde_json::Value;
@@ -40,6 +44,14 @@ fn failed(output: &Output, code: i32, words: &[&str]) {
     }
 }
 
+/// With KEK, ledger, tables and a first key.
+fn ready(reseal: Reseal) -> Reseal {
+    reseal.run(&["keys", "init"]).ok();
+    reseal.run(&["migrate", "--reference-tables", "app"]).ok();
+    reseal.run(&["keys", "create", "default"]).ok();
+    reseal
+}
+
 #[test]
 fn the_demo_reads_every_row_back_under_the_new_key_and_leaves_nothing() {
     let reseal = embedded();
@@ -54,10 +66,7 @@ fn the_demo_reads_every_row_back_under_the_new_key_and_leaves_nothing() {
 
 #[test]
 fn up_rotates_on_one_machine_what_another_command_asks_for() {
-    let reseal = embedded();
-    reseal.run(&["keys", "init"]).ok();
-    reseal.run(&["migrate", "--reference-tables", "app"]).ok();
-    reseal.run(&["keys", "create", "default"]).ok();
+    let reseal = ready(embedded());
     let up = reseal.spawn(&["up"]);
     let output = reseal.run(&["rotate", "--wait", "--json"]).ok();
     let end: Value = serde_json::from_str(&output.stdout).unwrap();
@@ -69,10 +78,7 @@ fn up_rotates_on_one_machine_what_another_command_asks_for() {
 
 #[test]
 fn a_waiting_time_that_is_left_ends_the_wait_with_its_date() {
-    let reseal = embedded().env("RESEAL__ROTATION__CLEAR_AFTER", "1h");
-    reseal.run(&["keys", "init"]).ok();
-    reseal.run(&["migrate", "--reference-tables", "app"]).ok();
-    reseal.run(&["keys", "create", "default"]).ok();
+    let reseal = ready(embedded().env("RESEAL__ROTATION__CLEAR_AFTER", "1h"));
     let _up = reseal.spawn(&["up"]);
     let output = reseal.run(&["rotate", "--wait", "--json"]).ok();
     let end: Value = serde_json::from_str(&output.stdout).unwrap();
@@ -83,8 +89,6 @@ fn a_waiting_time_that_is_left_ends_the_wait_with_its_date() {
 
 #[test]
 fn mistakes_in_the_configuration_are_named_before_anything_is_done() {
-    let typo = Reseal::new(EMBEDDED.replace("encrypted_content\",", "encrypted_content\", keysett = \"x\","));
-    failed(&typo.run(&["status"]), 2, &["table[0].columns[0]", "keysett"]);
     let without = Reseal::new(EMBEDDED.replace("clear_after = \"0s\"", ""));
     without.run(&["keys", "init"]).ok();
     without.run(&["migrate", "--reference-tables", "app"]).ok();
@@ -107,7 +111,6 @@ fn mistakes_in_the_configuration_are_named_before_anything_is_done() {
 fn keys_are_guarded_by_clear_refusals() {
     let reseal = embedded();
     reseal.run(&["keys", "init"]).ok();
-    failed(&reseal.run(&["keys", "init"]), 1, &["exists"]);
     failed(&reseal.run(&["keys", "list"]), 1, &["reseal migrate"]);
     reseal.run(&["migrate", "--reference-tables", "app"]).ok();
     reseal.run(&["keys", "create", "default"]).ok();
@@ -129,10 +132,7 @@ fn keys_are_guarded_by_clear_refusals() {
 
 #[test]
 fn status_watch_ends_when_the_rotation_does() {
-    let reseal = embedded();
-    reseal.run(&["keys", "init"]).ok();
-    reseal.run(&["migrate", "--reference-tables", "app"]).ok();
-    reseal.run(&["keys", "create", "default"]).ok();
+    let reseal = ready(embedded());
     reseal.run(&["rotate"]).ok();
     let watch = reseal.spawn(&["status", "1", "--watch"]);
     wait_until(Duration::from_secs(20), "it watches", || watch.stdout().contains("requested").then_some(()));

@@ -3,7 +3,7 @@
 
 use reseal_entities::ledger::{
     Ledger, LedgerError,
-    audit::{Entry, record, verify},
+    audit::{Checkpoint, Entry, Walk, record, verify, verify_with},
 };
 use sea_orm::ConnectionTrait;
 use serde_json::json;
@@ -160,6 +160,55 @@ fn a_head_that_was_set_back_is_noticed() {
         is_noticed(&ledger, "UPDATE reseal_audit_head SET seq = 4").await;
         let back = "UPDATE reseal_audit_head SET seq = 4, hash = (SELECT hash FROM reseal_audit WHERE seq = 4)";
         is_noticed(&ledger, back).await;
+    });
+}
+
+#[test]
+fn a_walk_hands_out_every_entry_up_to_where_it_began_and_stops_where_the_chain_breaks() {
+    for_each_ledger(async |ledger| {
+        five_entries(&ledger).await;
+        let mut walk = Walk::begin(ledger.db(), 2).await.unwrap();
+        write(&ledger, "bob", 6).await.unwrap();
+        let entries = walk.next(ledger.db()).await.unwrap();
+        assert_eq!(entries.iter().map(|e| e.seq).collect::<Vec<_>>(), [2, 3, 4, 5]);
+        assert_eq!((walk.end.seq, walk.end.entries, &walk.end.hash), (5, 4, &entries[3].hash));
+        assert_eq!(walk.next(ledger.db()).await.unwrap(), []);
+        without_guards(&ledger).await;
+        for tampering in
+            ["UPDATE reseal_audit SET actor = 'eve' WHERE seq = 3", "DELETE FROM reseal_audit WHERE seq > 4"]
+        {
+            let txn = ledger.begin().await.unwrap();
+            let mut walk = Walk::begin(&txn, 1).await.unwrap();
+            run(&txn, tampering).await;
+            let mut broken = walk.next(&txn).await;
+            while broken.as_ref().is_ok_and(|entries| !entries.is_empty()) {
+                broken = walk.next(&txn).await;
+            }
+            assert_eq!(broken.map_err(|e| e.code()), Err("audit_broken"), "{tampering}");
+            txn.rollback().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_chain_that_was_cut_off_or_written_anew_does_not_fit_its_checkpoint() {
+    let cut = "DELETE FROM reseal_audit WHERE seq > 3; UPDATE reseal_audit_head SET seq = 3, hash = (SELECT hash FROM \
+               reseal_audit WHERE seq = 3)";
+    for_each_ledger(async |ledger| {
+        five_entries(&ledger).await;
+        let end = Walk::begin(ledger.db(), 1).await.unwrap().end;
+        assert_eq!(verify_with(ledger.db(), Some(&end)).await.unwrap().broken, None);
+        without_guards(&ledger).await;
+        run(ledger.db(), cut).await;
+        assert_eq!(verify(ledger.db()).await.unwrap().broken, None, "by itself the chain holds");
+        assert!(verify_with(ledger.db(), Some(&end)).await.unwrap().broken.is_some());
+        for n in 4..=6 {
+            write(&ledger, "eve", n).await.unwrap();
+        }
+        let broken = verify_with(ledger.db(), Some(&end)).await.unwrap().broken.unwrap();
+        assert!(broken.contains("written anew"), "{broken}");
+        let empty = Checkpoint { seq: 0, hash: "0".repeat(64), entries: 0 };
+        assert_eq!(verify_with(ledger.db(), Some(&empty)).await.unwrap().broken, None);
     });
 }
 

@@ -148,7 +148,8 @@ fn a_key_is_not_destroyed_while_any_one_condition_is_missing() {
 }
 
 const COPY: &str = "SELECT $as, keyset, $version, state, generation, algorithm, kek_id, wrapped_dek, encryptions, \
-                    created_at, activated_at, deactivated_at, destroyed_at, exported_at, prefix FROM reseal_keys WHERE key_id";
+                    created_at, activated_at, deactivated_at, destroyed_at, exported_at, prefix, compromised_at, \
+                    compromised_reason FROM reseal_keys WHERE key_id";
 
 /// Each line would cost a key although it may be destroyed: in this way it may not.
 const ON_KEYS: &[&str] = &[

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reseal_entities::job::{Doorbell, Job, JobKind};
 use reseal_queue::Queue;
-use reseal_worker::{Drain, Presence, RunOptions, State, Steps, Summary, WorkerError, run};
+use reseal_worker::{Asked, Drain, Presence, RunOptions, State, Steps, Summary, WorkerError, run};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -45,6 +45,7 @@ pub(crate) struct Fake {
     seen: mpsc::UnboundedSender<Seen>,
     pub(crate) dispatch_panics: AtomicBool,
     pub(crate) ledger_is_away: AtomicBool,
+    pub(crate) asks_to_drain: AtomicBool,
 }
 
 /// Tells when a job's future goes, and whether it had come to its end.
@@ -77,9 +78,10 @@ impl Steps for Fake {
         self.ledger()
     }
 
-    async fn heartbeat(&self, presence: &Presence) -> Result<(), String> {
+    async fn heartbeat(&self, presence: &Presence) -> Result<Asked, String> {
         let _ = self.seen.send(Seen::Heartbeat(presence.name.clone(), presence.state));
-        self.ledger()
+        self.ledger()?;
+        Ok(if self.asks_to_drain.load(Ordering::SeqCst) { Asked::ToDrain } else { Asked::Nothing })
     }
 
     async fn goodbye(&self, presence: &Presence) -> Result<(), String> {
@@ -118,6 +120,7 @@ impl Worker {
             seen: sender,
             dispatch_panics: AtomicBool::default(),
             ledger_is_away: AtomicBool::default(),
+            asks_to_drain: AtomicBool::default(),
         });
         let (stop, stopped) = oneshot::channel();
         let mut options = RunOptions::unique().unwrap();

@@ -7,20 +7,15 @@ use crate::{
     output::time,
 };
 use reseal_entities::{
-    keys,
-    ledger::{Ledger, read},
-    rotation_keys,
+    ledger::read,
     state::{KeyState, RotationState},
 };
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde_json::json;
 
 pub(super) async fn run(key_id: u32, context: &Context) -> Result<Exit, Failure> {
     let ledger = ground::ledger_only(&context.config()?).await?;
     let key_id = i64::from(key_id);
-    let Some(key) = keys::Entity::find_by_id(key_id).one(ledger.db()).await? else {
-        return Err(Failure::new("unknown_key", format!("there is no key {key_id}: see `reseal keys list`")));
-    };
+    let key = read::key(ledger.db(), key_id).await?;
     if key.state == KeyState::Destroyed {
         let at = key.destroyed_at.map(time);
         context.output.show(&json!({"key_id": key_id, "state": key.state, "destroyed_at": at}), || {
@@ -28,7 +23,7 @@ pub(super) async fn run(key_id: u32, context: &Context) -> Result<Exit, Failure>
         });
         return Ok(Exit::Done);
     }
-    let Some(rotation) = retired_by(&ledger, &key).await? else {
+    let Some(rotation) = read::retiring(ledger.db(), &key).await? else {
         return Err(in_use(format!(
             "key {key_id} is {} and no rotation retires it: only a rotation with its proof clears a key, see `reseal rotate {}`",
             key.state, key.keyset
@@ -51,15 +46,6 @@ pub(super) async fn run(key_id: u32, context: &Context) -> Result<Exit, Failure>
         format!("every condition is met; {who} key {key_id} now: see `reseal status {rotation} --watch`")
     });
     Ok(Exit::Done)
-}
-
-/// The newest rotation that pinned the key as it is: one that was active again since is not retired.
-async fn retired_by(ledger: &Ledger, key: &keys::Model) -> Result<Option<i64>, Failure> {
-    let pin = rotation_keys::Entity::find()
-        .filter(rotation_keys::Column::KeyId.eq(key.key_id))
-        .filter(rotation_keys::Column::Generation.eq(key.generation))
-        .order_by_desc(rotation_keys::Column::RotationId);
-    Ok(pin.one(ledger.db()).await?.map(|pin| pin.rotation_id))
 }
 
 fn in_use(message: String) -> Failure {

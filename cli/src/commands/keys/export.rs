@@ -43,7 +43,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     }
     let keyring = ground::keyring(&context.config()?, &context.output).await?;
     // First, so that an export that cannot be written is not recorded as one.
-    let target = if is_standard { None } else { Some(file::create(&args.file)?) };
+    let target = if is_standard { None } else { Some(output::new_file(&args.file)?) };
     let write = async |keyset: &Keyset| written(&args, &under, keyset, &keyring).await;
     let how = under.audited(args.format.as_str());
     let bytes = match Box::pin(keyring.export(&actor(), &args.keyset, &how, write)).await {

@@ -3,9 +3,8 @@
 use crate::failure::Failure;
 use reseal_keyring::KeysetFormat;
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 use zeroize::Zeroizing;
@@ -61,16 +60,6 @@ fn filled(mut from: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
     }
     bytes.truncate(length);
     Ok(bytes)
-}
-
-pub(super) fn create(path: &Path) -> Result<File, Failure> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    file.map_err(|e| match e.kind() {
-        io::ErrorKind::AlreadyExists => {
-            Failure::new("file_exists", format!("{} exists and is not overwritten", path.display()))
-        }
-        _ => Failure::io(format!("{} cannot be made", path.display()))(e),
-    })
 }
 
 pub(super) fn write(mut file: File, path: &Path, bytes: &[u8]) -> Result<(), Failure> {

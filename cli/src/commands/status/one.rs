@@ -6,7 +6,7 @@ use crate::{
 };
 use reseal_entities::ledger::{
     Ledger,
-    read::{self, KeyStatus, RotationStatus},
+    read::{self, Condition, KeyStatus, RotationStatus},
 };
 use serde::Serialize;
 
@@ -76,6 +76,17 @@ pub(crate) fn advice(s: &RotationStatus) -> Vec<String> {
     advice
 }
 
+/// Each condition before clearing, met or not, and what is in the way.
+pub(crate) fn gate(conditions: &[Condition], output: &Output) -> String {
+    let mut text = String::new();
+    for condition in conditions {
+        let (mark, why) =
+            if condition.met { ("yes", String::new()) } else { ("no ", format!(": {}", condition.detail)) };
+        text += &format!("  {}  {}{why}\n", output.verdict(condition.met, mark), condition.what);
+    }
+    text
+}
+
 impl One {
     pub(super) fn text(&self, output: &Output) -> String {
         let s = &self.status;
@@ -98,7 +109,7 @@ impl One {
             return String::new();
         }
         let mut table =
-            Table::new(&["table", "rows#", "done#", "", "re-encrypted#", "changed underneath#", "quarantined#"]);
+            Table::new(&["table", "rows#", "done#", "#", "re-encrypted#", "changed underneath#?", "quarantined#"]);
         for t in &s.tables {
             let percent = if t.rows > 0 { t.rows_done * 100 / t.rows } else { 100 };
             table.row([
@@ -138,20 +149,14 @@ impl One {
     }
 
     fn gate(&self, output: &Output) -> String {
-        let mut text = "\nbefore the old key is cleared:\n".to_owned();
-        for condition in &self.status.gate {
-            let (mark, why) =
-                if condition.met { ("yes", String::new()) } else { ("no ", format!(": {}", condition.detail)) };
-            text += &format!("  {}  {}{why}\n", output.verdict(condition.met, mark), condition.what);
-        }
-        text
+        format!("\nbefore the old key is cleared:\n{}", gate(&self.status.gate, output))
     }
 
     fn failures(&self) -> String {
         if self.failures.is_empty() {
             return String::new();
         }
-        let mut table = Table::new(&["batch#", "table", "up to", "rows#", "attempts#", "code", "why"]);
+        let mut table = Table::new(&["batch#", "table", "up to?", "rows#?", "attempts#?", "code", "why"]);
         for f in &self.failures {
             let word = |text: &Option<String>| text.clone().unwrap_or_default();
             table.row([

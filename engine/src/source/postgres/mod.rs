@@ -8,6 +8,7 @@ mod shape;
 
 use super::*;
 use key::{is_key, key_of, key_texts, order};
+use reseal_entities::ledger::pooled::is_pooled;
 use sqlx::{
     AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Postgres as Db, Row as _,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
@@ -36,6 +37,15 @@ impl Postgres {
             })
             .connect_with(quiet(url)?)
             .await?;
+        refuse_a_shared_session(&pool, "url").await?;
+        if ddl_url != url {
+            let ddl = PgPoolOptions::new().max_connections(2).acquire_timeout(Duration::from_secs(10));
+            // One that cannot be reached is left to fencing to speak about.
+            if let Ok(ddl) = ddl.connect_with(quiet(ddl_url)?).await {
+                refuse_a_shared_session(&ddl, "ddl_url").await?;
+                ddl.close().await;
+            }
+        }
         refuse_standby(&mut *pool.acquire().await?).await?;
         Ok(Self { pool, ddl_url: ddl_url.to_owned() })
     }
@@ -43,7 +53,22 @@ impl Postgres {
 
 /// Statements are not logged, slow ones neither: their text is ours, and long.
 fn quiet(url: &str) -> Result<PgConnectOptions, SourceError> {
-    Ok(url.parse::<PgConnectOptions>()?.disable_statement_logging())
+    // Poolers refuse the parameter, and cells are no floats.
+    Ok(url.parse::<PgConnectOptions>()?.disable_statement_logging().extra_float_digits(None))
+}
+
+/// Limits, row security and the locks that hold a fence are the session's.
+async fn refuse_a_shared_session(pool: &PgPool, option: &str) -> Result<(), SourceError> {
+    if is_pooled(pool).await? {
+        return Err(SourceError::refused(
+            "source_is_pooled",
+            format!(
+                "{option} leads through a pooler that shares sessions between transactions: give the server's own address, \
+                 or set the pooler to session mode for this database"
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// A standby lags behind what applications committed, so nothing is counted or planned on one.
