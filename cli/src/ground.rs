@@ -34,7 +34,8 @@ pub(crate) async fn ledger(config: &Config, schema: Schema) -> Result<Ledger, Fa
     }
     // Connecting would make it, and a typo in a path should not.
     if let Some(file) = sqlite_file(config).filter(|file| !file.exists()) {
-        let message = format!("there is no ledger at {}: run `reseal migrate`, or see --config", file.display());
+        let here = if Path::new("reseal.toml").exists() { "" } else { " (no reseal.toml in this folder)" };
+        let message = format!("there is no ledger at {}{here}: run `reseal migrate`, or see --config", file.display());
         return Err(Failure::new("ledger_missing", message));
     }
     let ledger = Ledger::connect(config.ledger.url.expose()).await?;

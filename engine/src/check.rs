@@ -12,7 +12,6 @@ use reseal_entities::{
 };
 use reseal_keyring::Template;
 use serde::Serialize;
-use serde_json::json;
 
 /// So many cells of a column are opened from each end of its table.
 pub const SAMPLE_ROWS: u32 = 50;
@@ -75,10 +74,16 @@ pub async fn check(engine: &Engine) -> Result<Findings, EngineError> {
 /// The same, and writes nothing.
 pub(crate) async fn look(engine: &Engine) -> Result<Findings, EngineError> {
     let columns = registered_and_declared(engine).await?;
+    let declared = engine.declared().await?;
     let mut findings = Findings::default();
     for table in by_table(columns) {
         let mut checks: Vec<_> =
             table.iter().map(|c| ColumnCheck { column: c.path(), ..ColumnCheck::default() }).collect();
+        for (check, column) in checks.iter_mut().zip(&table) {
+            let here = declared.iter().find(|d| catalog_row::Model::from(*d).is_at(column));
+            let conflict = here.filter(|_| column.id != 0).and_then(|d| catalog::conflict(column, d));
+            check.problems.extend(conflict.map(|conflict| format!("it {conflict}")));
+        }
         match engine.target(table).await {
             Ok(target) => look_at(engine, &target, &mut checks).await?,
             Err(e) => checks.iter_mut().for_each(|c| c.problems.push(e.to_string())),
@@ -91,21 +96,7 @@ pub(crate) async fn look(engine: &Engine) -> Result<Findings, EngineError> {
 pub(crate) async fn registered_and_declared(engine: &Engine) -> Result<Vec<catalog_row::Model>, EngineError> {
     let mut columns = catalog::registered(engine.ledger.db()).await?;
     for declared in engine.declared().await? {
-        let column = catalog_row::Model {
-            id: 0,
-            primary_key: json!(declared.primary_key).to_string(),
-            source: declared.source,
-            schema_name: declared.schema_name,
-            table_name: declared.table_name,
-            column_name: declared.column_name,
-            keyset: declared.keyset,
-            associated_data: declared.associated_data,
-            format: declared.format,
-            encoding: declared.encoding,
-            registered_at: 0,
-            adopted_at: None,
-            forgotten_at: None,
-        };
+        let column = catalog_row::Model::from(&declared);
         if !columns.iter().any(|c| c.is_at(&column)) {
             columns.push(column);
         }

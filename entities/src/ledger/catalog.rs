@@ -28,6 +28,27 @@ pub struct Declared {
     pub encoding: String,
 }
 
+impl From<&Declared> for catalog::Model {
+    /// As it will stand in the catalog, without an id of its own yet.
+    fn from(declared: &Declared) -> Self {
+        Self {
+            id: 0,
+            source: declared.source.clone(),
+            schema_name: declared.schema_name.clone(),
+            table_name: declared.table_name.clone(),
+            column_name: declared.column_name.clone(),
+            keyset: declared.keyset.clone(),
+            associated_data: declared.associated_data.clone(),
+            primary_key: json!(declared.primary_key).to_string(),
+            format: declared.format.clone(),
+            encoding: declared.encoding.clone(),
+            registered_at: 0,
+            adopted_at: None,
+            forgotten_at: None,
+        }
+    }
+}
+
 /// Every registered column, oldest first.
 pub async fn registered(db: &impl ConnectionTrait) -> Result<Vec<catalog::Model>, LedgerError> {
     let all = catalog::Entity::find().filter(catalog::Column::ForgottenAt.is_null());
@@ -126,32 +147,12 @@ pub async fn register(txn: &impl ConnectionTrait, actor: &str, declared: &[Decla
             .one(txn)
             .await?;
         if let Some(row) = found {
-            // A configuration may go on calling an adopted column what it was, or say what it is.
-            let format = row.format == column.format || (row.adopted_at.is_some() && column.format == catalog::NATIVE);
-            let same = row.keyset == column.keyset
-                && row.associated_data == column.associated_data
-                && row.primary_key() == column.primary_key
-                && row.encoding == column.encoding
-                && format;
             if row.forgotten_at.is_some() {
                 remember(txn, actor, &row, column).await?;
                 continue;
             }
-            if !same {
-                return Err(LedgerError::refused(
-                    "catalog_conflict",
-                    format!(
-                        "{} is registered with keyset `{}`, associated data `{}`, primary key {}, format `{}` and encoding `{}`, \
-                         and this configuration says otherwise: correct the configuration, or take the old entry out with \
-                         `reseal catalog forget`",
-                        row.path(),
-                        row.keyset,
-                        row.associated_data,
-                        row.primary_key,
-                        row.format,
-                        row.encoding
-                    ),
-                ));
+            if let Some(conflict) = conflict(&row, column) {
+                return Err(LedgerError::refused("catalog_conflict", format!("{} {conflict}", row.path())));
             }
             continue;
         }
@@ -168,6 +169,24 @@ pub async fn register(txn: &impl ConnectionTrait, actor: &str, declared: &[Decla
         insert(txn, actor, column).await?;
     }
     Ok(())
+}
+
+/// Where a declaration differs from what is registered of the same column, for people.
+pub fn conflict(row: &catalog::Model, column: &Declared) -> Option<String> {
+    // A configuration may go on calling an adopted column what it was, or say what it is.
+    let format = row.format == column.format || (row.adopted_at.is_some() && column.format == catalog::NATIVE);
+    let same = row.keyset == column.keyset
+        && row.associated_data == column.associated_data
+        && row.primary_key() == column.primary_key
+        && row.encoding == column.encoding
+        && format;
+    (!same).then(|| {
+        format!(
+            "is registered with keyset `{}`, associated data `{}`, primary key {}, format `{}` and encoding `{}`, and this \
+             configuration says otherwise: correct the configuration, or take the old entry out with `reseal catalog forget`",
+            row.keyset, row.associated_data, row.primary_key, row.format, row.encoding
+        )
+    })
 }
 
 /// A forgotten column comes back as it is declared now.

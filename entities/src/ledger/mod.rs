@@ -39,7 +39,7 @@ use sea_orm::{ColumnTrait, DbErr, Value, sea_query::SimpleExpr};
 #[derive(thiserror::Error)]
 pub enum LedgerError {
     /// The database failed; the text is the driver's short one, without the row.
-    #[error("the ledger's database failed: {0}")]
+    #[error("the ledger's database failed: {}", without_source_line(.0))]
     Database(DbErr),
     /// Somebody else holds the step or the batch now.
     #[error("somebody else holds it now (lease lost)")]
@@ -80,6 +80,15 @@ impl std::fmt::Debug for LedgerError {
 impl From<DbErr> for LedgerError {
     fn from(error: DbErr) -> Self {
         Self::Database(error)
+    }
+}
+
+/// PostgreSQL's driver appends the line of PostgreSQL's own source at which it failed.
+fn without_source_line(error: &DbErr) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((said, line)) if line.chars().all(|c| c.is_ascii_digit()) => said.to_owned(),
+        _ => text,
     }
 }
 
