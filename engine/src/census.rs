@@ -143,11 +143,19 @@ impl Inquiry {
         let looked_at = |c: &&catalog_row::Model| c.keyset == self.keyset || !c.is_to_be_adopted();
         let registered = places(self.columns.iter().filter(looked_at), source);
         for stray in prover.strays(&registered, ignored(engine, source), &self.retired, None).await?.found {
-            blocks.push(format!(
-                "{source}:{} holds {} cells under the retired key, and no rotation of keyset `{}` re-encrypts it (register it \
-                 with [[table]] and `reseal check`; if they stand inside other values, take them out)",
-                stray.path, stray.cells, self.keyset
-            ));
+            let path = format!("{source}:{}", stray.path);
+            blocks.push(if self.columns.iter().any(|c| c.path() == path) {
+                format!(
+                    "{path} is to be adopted and holds {} cells under the retired key in its values: take them out",
+                    stray.cells
+                )
+            } else {
+                format!(
+                    "{path} is not registered and holds {} cells under the retired key (register it with [[table]] and \
+                     `reseal check`, or empty it)",
+                    stray.cells
+                )
+            });
         }
         Ok(())
     }

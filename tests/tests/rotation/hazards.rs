@@ -151,7 +151,9 @@ async fn cells_inside_values_that_are_to_be_adopted_keep_their_key(backend: DbBa
         if keyset == "default" {
             assert_eq!(site.codes().await, ["cell_inside"]);
         } else {
-            assert!(status.detail.unwrap().contains("audit_log.c holds 1 cells under the retired key"));
+            assert!(
+                status.detail.unwrap().contains("audit_log.c is to be adopted and holds 1 cells under the retired key")
+            );
         }
         assert_eq!(status.old_key_state, Some(KeyState::Deactivated));
         site.sql("DELETE FROM audit_log").await;
@@ -324,7 +326,7 @@ mod own {
         site.restart("w2").await;
         let id = site.request().await;
         let status = site.drive(id, |s| s.code.as_deref() == Some("proof_blocked")).await;
-        assert!(status.detail.unwrap().contains("history.c holds 1 cells"));
+        assert!(status.detail.unwrap().contains("history.c is not registered and holds 1 cells"));
         site.sql("DELETE FROM history").await;
         site.ledger_sql("UPDATE reseal_rotations SET step_due_at = 0, next_ring_at = 0").await;
         site.drive_to(id, RotationState::Completed).await;
