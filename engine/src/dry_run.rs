@@ -15,7 +15,11 @@ use crate::{
     source::{Answer, Question},
     walk::Walk,
 };
-use reseal_entities::{catalog as catalog_row, ledger::keys as ledger_keys, state::KeyState};
+use reseal_entities::{
+    catalog as catalog_row,
+    ledger::{keys as ledger_keys, writers as ledger_writers},
+    state::KeyState,
+};
 use sample::Sampled;
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -46,6 +50,8 @@ pub struct DryRun {
     pub unregistered: Vec<Unregistered>,
     /// What the look at those took.
     pub scan: Scan,
+    /// Applications that report the key they write with; others are not known.
+    pub writers: Vec<Writer>,
     /// What is locked, how, and for how long.
     pub locks: Vec<String>,
     /// What would stop it.
@@ -83,6 +89,17 @@ pub struct TableForecast {
     pub wal_bytes: Option<i64>,
     /// Seconds for each census of it.
     pub census_seconds: f64,
+}
+
+/// An application that writes encrypted values.
+#[derive(Clone, Debug, Serialize)]
+pub struct Writer {
+    /// What it calls itself.
+    pub name: String,
+    /// The key that it writes with.
+    pub key_id: i64,
+    /// It lags behind: another key is active.
+    pub straggles: bool,
 }
 
 /// A column that is not registered and holds cells.
@@ -145,6 +162,12 @@ pub async fn dry_run(engine: &Engine, keyset: &str, to: Option<i64>) -> Result<D
             Err(_) => {} // the check has said so
         }
     }
+    let active = keys.iter().find(|k| k.keyset == keyset && k.state == KeyState::Active).map(|k| k.key_id);
+    let alive = ledger_writers::alive(db, keyset).await?.into_iter();
+    let writers: Vec<_> =
+        alive.map(|w| Writer { straggles: Some(w.key_id) != active, name: w.name, key_id: w.key_id }).collect();
+    let straggling = writers.iter().filter(|w| w.straggles);
+    warnings.extend(straggling.map(|w| format!("{} still writes with key {}, which is not active", w.name, w.key_id)));
     let (unregistered, scan) = unregistered(engine, keyset, &columns).await?;
     warnings.extend(scan.unfinished.iter().map(|c| format!("{c} was not looked at within {} s", PATIENCE.as_secs())));
     let writer_ttl = engine.config.rotation.writer_ttl.as_secs_f64();
@@ -159,6 +182,7 @@ pub async fn dry_run(engine: &Engine, keyset: &str, to: Option<i64>) -> Result<D
         clear_after_seconds: engine.config.rotation.clear_after.map(|d| d.as_secs_f64()),
         unregistered,
         scan,
+        writers,
         locks: engine
             .sources()
             .flat_map(|(name, source)| source.locks().iter().map(move |l| format!("{name}: {l}")))

@@ -66,8 +66,12 @@ async fn a_dry_run_names_what_would_stop_a_rotation(backend: DbBackend) {
         .await;
     site.set_message(1, Some(b"plain".to_vec())).await.unwrap();
 
+    let db = site.engine.ledger.db();
+    reseal_entities::ledger::writers::beat(db, "app-1", "default", 5).await.unwrap();
+
     let said = dry_run(&site.engine, "default", None).await.unwrap();
 
+    assert!(said.writers.iter().any(|w| w.name == "app-1" && w.straggles), "{:?}", said.writers);
     assert!(!said.would_complete());
     assert_eq!((said.unregistered.len(), said.unregistered[0].cells), (1, 27), "{said:#?}");
     assert!(said.unregistered[0].column.ends_with("history.old"));

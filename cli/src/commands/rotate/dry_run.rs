@@ -51,6 +51,10 @@ fn text(found: &DryRun, output: &Output) -> String {
         grouped(found.scan.columns as i64),
         seconds(Duration::from_secs_f64(found.scan.seconds))
     );
+    if !found.writers.is_empty() {
+        let names: Vec<_> = found.writers.iter().map(|w| format!("{} (key {})", w.name, w.key_id)).collect();
+        text += &format!("applications seen: {}\n", names.join(", "));
+    }
     let strays: Vec<_> = found
         .unregistered
         .iter()
