@@ -87,10 +87,7 @@ impl Dispatcher {
             let before = self.memory().waiting_seen.get(&rotation.id).copied();
             let (here, there) = (Instant::now(), now_ms(db).await?);
             let seen = before.filter(|(_, at)| rotation.waited_at == Some(*at));
-            let observed = seen.map_or(0, |(then, at)| {
-                let mine = i64::try_from((here - then).as_millis()).unwrap_or(0);
-                mine.min(there - at)
-            });
+            let observed = seen.map_or(0, |(then, at)| both_saw(here - then, there - at));
             let at = clear::add_waited_if_unseen(db, rotation.id, seen.map(|(_, at)| at), observed).await?;
             if let Some(at) = at {
                 self.memory().waiting_seen.insert(rotation.id, (here, at));
@@ -98,6 +95,11 @@ impl Dispatcher {
         }
         Ok(())
     }
+}
+
+/// What passed by this process's clock and by the database's, in milliseconds: the smaller of the two.
+fn both_saw(here: Duration, there_ms: i64) -> i64 {
+    i64::try_from(here.as_millis()).unwrap_or(i64::MAX).min(there_ms)
 }
 
 /// The step that an open rotation is due for.
@@ -161,4 +163,18 @@ async fn ring(engine: &Engine, bell: &dyn Doorbell, job: &Job, rings: i64) -> bo
         tracing::warn!("{job} was not rung: {e}");
     }
     rung.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_shortens_no_waiting_time() {
+        let hour = 3_600_000;
+        assert_eq!(both_saw(Duration::from_millis(900), 1_000), 900);
+        assert_eq!(both_saw(Duration::from_secs(1), hour), 1_000, "the database's was set forward");
+        assert_eq!(both_saw(Duration::from_secs(3_600), 1_000), 1_000, "this machine's jumped");
+        assert!(both_saw(Duration::from_secs(1), -hour) <= 0, "the database's was set back");
+    }
 }

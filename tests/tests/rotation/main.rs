@@ -2,6 +2,7 @@
 
 mod adoption;
 mod adversity;
+mod clocks;
 mod forecast;
 mod mistakes;
 mod refusals;
