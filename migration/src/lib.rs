@@ -5,6 +5,7 @@ mod m0001_ledger;
 mod m0001_reference_tables;
 mod m0002_adoption;
 mod m0003_the_other_way;
+mod m0005_limits;
 mod run;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -22,6 +23,7 @@ impl MigratorTrait for Ledger {
             Box::new(m0001_ledger::Migration),
             Box::new(m0002_adoption::Migration),
             Box::new(m0003_the_other_way::Migration),
+            Box::new(m0005_limits::Migration),
         ]
     }
 

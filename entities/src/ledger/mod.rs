@@ -24,6 +24,7 @@ pub mod report;
 pub mod retry;
 pub mod sources;
 pub mod steps;
+pub mod throttle;
 pub mod time;
 pub mod writers;
 

@@ -2,7 +2,11 @@
 
 pub use super::writers::WriterStatus;
 
-use super::{LedgerError, keys as ledger_keys, plan, presence, prove, writers};
+use super::{
+    LedgerError, keys as ledger_keys, plan, presence, prove,
+    throttle::{Limits, Pace},
+    writers,
+};
 use crate::{
     batches, catalog, progress, quarantine, rotations,
     state::{BatchState, KeyState, RotationState},
@@ -51,6 +55,21 @@ pub struct Condition {
     pub detail: String,
 }
 
+/// Why a rotation does not go at full speed, as the dispatch leader published it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ThrottleStatus {
+    /// Stable: `limit`, or the signal that stops it.
+    pub code: String,
+    /// For people.
+    pub reason: String,
+    /// It stands still.
+    pub stopped: bool,
+    /// Rows an hour that each batch in hand may do; none when it stands still.
+    pub rows_per_hour: Option<i64>,
+    /// For so long, milliseconds.
+    pub for_ms: i64,
+}
+
 /// A rotation as people are told of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct RotationStatus {
@@ -66,6 +85,12 @@ pub struct RotationStatus {
     pub needs_attention: bool,
     /// By whom it is paused.
     pub paused_by: Option<String>,
+    /// What an operator allows it.
+    pub limits: Limits,
+    /// Why it does not go at full speed.
+    pub throttle: Option<ThrottleStatus>,
+    /// So long it has been stopped by its throttle altogether, milliseconds.
+    pub throttled_ms: i64,
     /// What stops its step, or what it waits for.
     pub code: Option<String>,
     /// The same for people.
@@ -139,6 +164,9 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
         needs_attention: r.completed_at.is_none()
             && (quarantined > 0 || failed > 0 || waits_for_a_person || r.hold_at.is_some()),
         paused_by: r.paused_at.and(r.paused_by.clone()),
+        limits: r.limits(),
+        throttle: throttle_status(db, &r).await?,
+        throttled_ms: r.throttled_ms.unwrap_or(0),
         code: r.hold_at.map(|_| "key_used".to_owned()).or_else(|| r.step_code.clone()),
         detail: r.hold_detail.clone().or_else(|| r.step_detail.clone()),
         rows: tables.iter().map(|t| t.rows).sum(),
@@ -169,6 +197,22 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
     }
     status.summary = summary(&status);
     Ok(status)
+}
+
+async fn throttle_status(
+    db: &impl ConnectionTrait,
+    r: &rotations::Model,
+) -> Result<Option<ThrottleStatus>, LedgerError> {
+    let is_throttled = [RotationState::Planning, RotationState::Reencrypting, RotationState::Proving];
+    let Some(code) = r.pace_code.clone().filter(|_| is_throttled.contains(&r.state)) else { return Ok(None) };
+    let now = super::now_ms(db).await?;
+    Ok(Some(ThrottleStatus {
+        code,
+        reason: r.pace_reason.clone().unwrap_or_default(),
+        stopped: r.pace() == Pace::Stopped,
+        rows_per_hour: r.pace_rows_per_hour.filter(|rows| *rows > 0),
+        for_ms: r.pace_since.map_or(0, |since| std::cmp::max(now - since, 0)),
+    }))
 }
 
 async fn tables(db: &impl ConnectionTrait, rotation_id: i64) -> Result<Vec<TableStatus>, LedgerError> {
@@ -293,9 +337,11 @@ fn summary(s: &RotationStatus) -> String {
     match s.state {
         RotationState::Requested => format!("requested; waits for a worker{idle}"),
         RotationState::Planning => format!("planning{idle}"),
-        RotationState::Reencrypting => format!("re-encrypting, {percent} % of {} rows{idle}", s.rows),
+        RotationState::Reencrypting => {
+            format!("re-encrypting, {}{percent} % of {} rows{idle}", throttled(s), s.rows)
+        }
         RotationState::Proving => {
-            format!("proving: {}{idle}", s.detail.as_deref().unwrap_or("fence, sweep and census"))
+            format!("proving: {}{}{idle}", throttled(s), s.detail.as_deref().unwrap_or("fence, sweep and census"))
         }
         RotationState::Waiting => format!(
             "proved; the old key is suspended and is cleared in {} s{idle}",
@@ -309,6 +355,16 @@ fn summary(s: &RotationStatus) -> String {
             )
         }
         RotationState::RolledBack => "rolled back; a rotation the other way took over".to_owned(),
+    }
+}
+
+/// Why it does not go at full speed; since when, once it has stood still for a minute.
+fn throttled(s: &RotationStatus) -> String {
+    match &s.throttle {
+        None => String::new(),
+        Some(t) if !t.stopped => format!("{}, ", t.reason),
+        Some(t) if t.for_ms < 60_000 => format!("throttled: {}, ", t.reason),
+        Some(t) => format!("throttled: {} for {} min by now, ", t.reason, t.for_ms / 60_000),
     }
 }
 
