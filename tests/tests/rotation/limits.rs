@@ -115,17 +115,17 @@ async fn throttle_now(site: &Site) {
 async fn rows_per_second_are_kept_and_lifting_the_limit_lets_it_finish(backend: DbBackend) {
     let (site, id) = planned(backend, 400).await;
     let db = site.engine.ledger.db();
-    limit(&site, id, Limits { rows_per_second: Some(50), ..Limits::default() }).await;
+    limit(&site, id, Limits { rows_per_second: Some(10), ..Limits::default() }).await;
     throttle_now(&site).await;
-    assert_eq!(throttle::pace(db, id).await.unwrap(), Pace::RowsPerHour(180_000));
+    assert_eq!(throttle::pace(db, id).await.unwrap(), Pace::RowsPerHour(36_000));
     let told = site.status(id).await;
-    assert!(told.summary.contains("limited to 50 rows per second"), "{}", told.summary);
+    assert!(told.summary.contains("limited to 10 rows per second"), "{}", told.summary);
     assert!(!told.needs_attention);
     let began = Instant::now();
     let batch = in_state(&site, BatchState::Pending).await[0];
     assert_eq!(reencrypt::batch(&site.engine, batch, &|| false).await.unwrap(), Fate::Done);
     // the only thing that may be said of time: a limit is not exceeded
-    let allowed = 50.0 * (began.elapsed().as_secs_f64() + 1.0);
+    let allowed = 10.0 * (began.elapsed().as_secs_f64() + 1.0);
     let done = site.status(id).await.reencrypted;
     assert!(done > 0 && done as f64 <= allowed, "{done} rows, {allowed} allowed");
     limit(&site, id, Limits::default()).await;
