@@ -81,6 +81,8 @@ pub(crate) enum Command {
     Pause(commands::pause::Args),
     /// Lets a paused rotation go on
     Resume(commands::resume::Args),
+    /// Shows and sets how fast a rotation may go, while it runs
+    Limit(commands::limit::Args),
     /// Stops a rotation; values under both keys stay readable, and the next one retires what is left
     Cancel(commands::cancel::Args),
     /// Turns a rotation round: the key that gave way becomes active again

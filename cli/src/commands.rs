@@ -7,6 +7,7 @@ pub(crate) mod census;
 pub(crate) mod check;
 pub(crate) mod fence;
 pub(crate) mod keys;
+pub(crate) mod limit;
 pub(crate) mod manual;
 pub(crate) mod migrate;
 pub(crate) mod pause;
@@ -43,6 +44,7 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<Exit, Fail
         Command::Retry(args) => retry::run(args, context).await,
         Command::Pause(args) => pause::run(args, context).await,
         Command::Resume(args) => resume::run(args, context).await,
+        Command::Limit(args) => limit::run(args, context).await,
         Command::Cancel(args) => cancel::cancel(args, context).await,
         Command::Rollback(args) => cancel::roll_back(args, context).await,
         Command::Quarantine(quarantine) => quarantine::run(quarantine, context).await,

@@ -3,8 +3,8 @@
 use std::{collections::HashSet, fs, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use crate::{
-    ChunkRows, Config, ConfigError, Kek, Ledger, Queue, Rotation, SecretUrl, Server, Source, Table, Worker,
-    load::Layers, raw,
+    ChunkRows, Config, ConfigError, Kek, Ledger, Queue, ReplicaLagMax, Rotation, SecretUrl, Server, Source, Table,
+    Worker, load::Layers, raw,
 };
 
 mod table;
@@ -79,7 +79,29 @@ fn source(raw: raw::Source, path: &str, at: &Layers) -> Result<Source> {
             return Err(at.refuse(&format!("{path}.ignore_columns[{i}]"), reason));
         }
     }
-    Ok(Source { name: raw.name, url: url_text, ddl_url, ignore_columns: raw.ignore_columns })
+    let lag = raw.replica_lag_max.as_deref().map(|text| replica_lag_max(text, path, at)).transpose()?;
+    let replica_lag_max = lag.unwrap_or_default();
+    Ok(Source { name: raw.name, url: url_text, ddl_url, ignore_columns: raw.ignore_columns, replica_lag_max })
+}
+
+fn replica_lag_max(text: &str, path: &str, at: &Layers) -> Result<ReplicaLagMax> {
+    if text == "off" {
+        return Ok(ReplicaLagMax::Off);
+    }
+    let refuse = |e: &dyn std::fmt::Display| {
+        at.refuse(&format!("{path}.replica_lag_max"), &format!("{e}; write e.g. \"1.5s\" or \"2m\", or \"off\""))
+    };
+    // humantime knows no fractions
+    let seconds = text.strip_suffix('s').and_then(|n| n.parse().ok()).map(Duration::try_from_secs_f64);
+    let parsed = match seconds {
+        Some(Ok(max)) => Ok(max),
+        _ => humantime::parse_duration(text),
+    };
+    match parsed {
+        Ok(max) if max.is_zero() => Err(refuse(&"every replica lags by more than nothing")),
+        Ok(max) => Ok(ReplicaLagMax::At(max)),
+        Err(e) => Err(refuse(&e)),
+    }
 }
 
 fn rotation(raw: raw::Rotation, at: &Layers) -> Result<Rotation> {

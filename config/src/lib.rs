@@ -87,6 +87,25 @@ pub struct Source {
     /// `schema.table.column` or `table.column`, left out of the scan of unregistered columns.
     /// The price: the proof names each of them as not looked at.
     pub ignore_columns: Vec<String>,
+    /// A rotation stands still while a replica is further behind than this.
+    pub replica_lag_max: ReplicaLagMax,
+}
+
+/// How far a replica may fall behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplicaLagMax {
+    /// Nothing was said: [`ReplicaLagMax::DEFAULT`], and a lag that cannot be seen stops nothing.
+    #[default]
+    Default,
+    /// So far; somebody relies on it, so that a lag that cannot be seen stops a rotation.
+    At(Duration),
+    /// However far.
+    Off,
+}
+
+impl ReplicaLagMax {
+    /// How far, unless something else is said.
+    pub const DEFAULT: Duration = Duration::from_millis(1_500);
 }
 
 /// A table that holds encrypted columns.

@@ -82,6 +82,7 @@ pub(crate) struct Source {
     pub(crate) ddl_url_file: Option<PathBuf>,
     #[serde(default)]
     pub(crate) ignore_columns: Vec<String>,
+    pub(crate) replica_lag_max: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use reseal_config::{ChunkRows, Config, ConfigError, Origin};
+use reseal_config::{ChunkRows, Config, ConfigError, Origin, ReplicaLagMax};
 
 const TABLE: &str = r#"
 [[source]]
@@ -156,6 +156,21 @@ fn a_table_that_cannot_be_right_is_refused_by_path() {
 [[table]]",
     );
     assert_eq!(refused(&ignored, &[]).0, "source[0].ignore_columns[1]");
+}
+
+#[test]
+fn a_replicas_lag_is_a_time_or_off_and_a_default_is_told_from_a_limit_that_was_written_down() {
+    let with = |line: &str| TABLE.replace("[[table]]", &format!("{line}\n[[table]]"));
+    let max = |line: &str| load(&with(line), &[]).unwrap().sources[0].replica_lag_max;
+    assert_eq!(max(""), ReplicaLagMax::Default);
+    assert_eq!(max("replica_lag_max = 'off'"), ReplicaLagMax::Off);
+    assert_eq!(max("replica_lag_max = '1500ms'"), ReplicaLagMax::At(ReplicaLagMax::DEFAULT));
+    assert_eq!(max("replica_lag_max = '1.5s'"), ReplicaLagMax::At(ReplicaLagMax::DEFAULT));
+    for wrong in ["soon", "0s", "-1.5s", "NaNs", "infs"] {
+        let (option, text) = refused(&with(&format!("replica_lag_max = '{wrong}'")), &[]);
+        assert_eq!(option, "source[0].replica_lag_max");
+        assert!(text.contains("write e.g. \"1.5s\""), "{text}");
+    }
 }
 
 #[test]

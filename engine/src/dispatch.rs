@@ -1,10 +1,15 @@
 //! Dispatch: keep a bounded window of due work in the queue. One loop replaces outbox relay and
 //! rescuer of orphans: whatever the ledger says is due is rung for, also when it was rung before.
 
-use crate::{engine::Engine, error::EngineError};
+use crate::{engine::Engine, error::EngineError, throttle::Throttle};
 use reseal_entities::{
     job::{Doorbell, Job, JobKind},
-    ledger::{clear, close, dispatch, now_ms},
+    ledger::{
+        clear, close,
+        dispatch::{self, Of},
+        now_ms,
+        throttle::{self, Pace},
+    },
     rotations,
     state::RotationState,
 };
@@ -21,6 +26,7 @@ const CLOSING: Duration = Duration::from_secs(15);
 #[derive(Debug, Default)]
 pub struct Dispatcher {
     memory: Mutex<Memory>,
+    throttle: tokio::sync::Mutex<Throttle>,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +52,7 @@ impl Dispatcher {
         if !dispatch::lead_if_free(db, &engine.worker).await? {
             return Ok(Round::default());
         }
+        self.throttle.lock().await.round(engine).await?;
         self.observe_waiting(engine).await?;
         self.close(engine).await?;
         let incarnation =
@@ -87,10 +94,7 @@ impl Dispatcher {
             let before = self.memory().waiting_seen.get(&rotation.id).copied();
             let (here, there) = (Instant::now(), now_ms(db).await?);
             let seen = before.filter(|(_, at)| rotation.waited_at == Some(*at));
-            let observed = seen.map_or(0, |(then, at)| {
-                let mine = i64::try_from((here - then).as_millis()).unwrap_or(0);
-                mine.min(there - at)
-            });
+            let observed = seen.map_or(0, |(then, at)| both_saw(here - then, there - at));
             let at = clear::add_waited_if_unseen(db, rotation.id, seen.map(|(_, at)| at), observed).await?;
             if let Some(at) = at {
                 self.memory().waiting_seen.insert(rotation.id, (here, at));
@@ -98,6 +102,11 @@ impl Dispatcher {
         }
         Ok(())
     }
+}
+
+/// What passed by this process's clock and by the database's, in milliseconds: the smaller of the two.
+fn both_saw(here: Duration, there_ms: i64) -> i64 {
+    i64::try_from(here.as_millis()).unwrap_or(i64::MAX).min(there_ms)
 }
 
 /// The step that an open rotation is due for.
@@ -130,14 +139,39 @@ async fn ring_rotations(engine: &Engine, bell: &dyn Doorbell) -> Result<usize, E
     Ok(rings)
 }
 
+/// How many batches of a rotation may be in the queue or in hand: as many as it has lanes, too, since
+/// more would only be refused. None of one that stands still: they would keep lanes from the others.
+fn most_outstanding(rotation: &rotations::Model) -> Option<u64> {
+    if rotation.pace() == Pace::Stopped {
+        return Some(0);
+    }
+    let limits = rotation.limits();
+    let most = [limits.lanes, limits.batches].into_iter().flatten().min()?;
+    Some(u64::try_from(most).unwrap_or(0))
+}
+
 async fn ring_batches(engine: &Engine, bell: &dyn Doorbell) -> Result<usize, EngineError> {
     let db = engine.ledger.db();
-    let window =
-        u64::from(engine.config.rotation.outstanding_batches_max).saturating_sub(dispatch::outstanding(db).await?);
-    if window == 0 {
+    let all = dispatch::outstanding(db, &Of::AllBut(Vec::new())).await?;
+    let mut window = u64::from(engine.config.rotation.outstanding_batches_max).saturating_sub(all);
+    let (mut due, mut apart) = (Vec::new(), Vec::new());
+    for rotation in throttle::paced(db).await? {
+        let Some(most) = most_outstanding(&rotation) else { continue };
+        apart.push(rotation.id);
+        let of = Of::One(rotation.id);
+        let room = most.saturating_sub(dispatch::outstanding(db, &of).await?).min(window);
+        if room > 0 {
+            let some = dispatch::due_batches(db, &of, room).await?;
+            window -= some.len() as u64;
+            due.extend(some);
+        }
+    }
+    if window > 0 {
+        due.extend(dispatch::due_batches(db, &Of::AllBut(apart), window).await?);
+    }
+    if due.is_empty() {
         return Ok(0);
     }
-    let due = dispatch::due_batches(db, window).await?;
     let ids: Vec<i64> = due.iter().map(|d| d.id).collect();
     dispatch::note_batch_rings(db, &ids).await?;
     let (mut rings, mut unrung) = (0, Vec::new());
@@ -161,4 +195,18 @@ async fn ring(engine: &Engine, bell: &dyn Doorbell, job: &Job, rings: i64) -> bo
         tracing::warn!("{job} was not rung: {e}");
     }
     rung.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_shortens_no_waiting_time() {
+        let hour = 3_600_000;
+        assert_eq!(both_saw(Duration::from_millis(900), 1_000), 900);
+        assert_eq!(both_saw(Duration::from_secs(1), hour), 1_000, "the database's was set forward");
+        assert_eq!(both_saw(Duration::from_secs(3_600), 1_000), 1_000, "this machine's jumped");
+        assert!(both_saw(Duration::from_secs(1), -hour) <= 0, "the database's was set back");
+    }
 }

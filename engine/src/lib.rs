@@ -14,8 +14,10 @@ mod chunk;
 mod chunk_size;
 mod fences;
 mod length;
+mod pace;
 mod step;
 mod sweep;
+mod throttle;
 mod walk;
 
 pub mod plan;

@@ -6,6 +6,7 @@ use crate::{
     engine::{Engine, Stop},
     error::EngineError,
     fences,
+    pace::Pacer,
     retry::backoff_ms,
     source::{Range, SourceErrorKind},
 };
@@ -117,21 +118,24 @@ async fn work(engine: &Engine, claimed: &Claimed, stop: Stop<'_>) -> Result<End,
     let keyset = engine.keyring.keyset(&claimed.rotation.keyset, claimed.rotation.to_key_id).await?;
     let work = Work::new(&target, &engine.keyring, keyset);
     let mut size = ChunkSize::new(&engine.config.rotation.chunk_rows, claimed.table.rows_per_second);
-    let mut desk = Desk { engine, claimed, pending: Delta::default(), counted: batch.rows_counted, last: None };
+    let pacer = Pacer::new(claimed.rotation.pace(), Instant::now());
+    let (counted, cursor) = (batch.rows_counted, batch.cursor.clone());
+    let mut desk = Desk { engine, claimed, pending: Delta::default(), counted, cursor, last: None, pacer };
     let mut range =
         Range { after: batch.cursor.clone().or_else(|| batch.after_key.clone()), up_to: Some(batch.up_to_key.clone()) };
 
-    let mut page = work.read(&range, size.rows()).await?;
+    let mut page = work.read(&range, desk.pacer.rows(size.rows())).await?;
     while let Some(last) = page.rows.last() {
-        if stop() {
-            return Ok(End::Stopped);
+        if let Some(end) = desk.keep_pace(stop).await? {
+            return Ok(end);
         }
         let cursor = last.key.clone();
         let looked_at = page.rows.len();
         range.after = Some(cursor.clone());
+        let rows = desk.pacer.rows(size.rows());
         let next = async {
             if page.more {
-                work.read(&range, size.rows()).await.map_err(EngineError::from)
+                work.read(&range, rows).await.map_err(EngineError::from)
             } else {
                 Ok(Page { rows: Vec::new(), more: false })
             }
@@ -143,12 +147,14 @@ async fn work(engine: &Engine, claimed: &Claimed, stop: Stop<'_>) -> Result<End,
         } else {
             size.learn(outcome.reencrypted as usize, outcome.took);
         }
-        match desk.note(&outcome, looked_at, &cursor, size.rate()).await? {
-            Hold::Held => {}
-            Hold::Paused => return Ok(End::Stopped),
-            Hold::Lost => return Ok(End::Lost),
+        if let Some(end) = desk.note(&outcome, looked_at, cursor, size.rate()).await? {
+            return Ok(end);
         }
         page = next?;
+    }
+    // What the last chunk owes is paid here too: a small batch would otherwise never wait.
+    if let Some(end) = desk.keep_pace(stop).await? {
+        return Ok(end);
     }
     desk.rows_at_end();
     desk.count_encryptions().await?;
@@ -161,7 +167,9 @@ struct Desk<'a> {
     claimed: &'a Claimed,
     pending: Delta,
     counted: i64,
+    cursor: Option<String>,
     last: Option<Instant>,
+    pacer: Pacer,
 }
 
 impl Desk<'_> {
@@ -170,9 +178,9 @@ impl Desk<'_> {
         &mut self,
         outcome: &Outcome,
         looked_at: usize,
-        cursor: &str,
+        cursor: String,
         rate: Option<f64>,
-    ) -> Result<Hold, EngineError> {
+    ) -> Result<Option<End>, EngineError> {
         let (engine, batch) = (self.engine, &self.claimed.batch);
         if !outcome.findings.is_empty() {
             quarantine::found(
@@ -190,14 +198,37 @@ impl Desk<'_> {
         self.pending.rows_done += rows_done;
         self.pending.reencrypted += outcome.reencrypted;
         self.pending.changed_underneath += outcome.changed_underneath;
-        if self.last.is_some_and(|at| at.elapsed() < CHECKPOINT) {
-            return Ok(Hold::Held);
+        self.cursor = Some(cursor);
+        self.pacer.changed(outcome.reencrypted, Instant::now());
+        self.checkpoint_if_due(rate).await
+    }
+
+    /// Waits until the next chunk may be written, at the pace that is published meanwhile; the lease is renewed.
+    async fn keep_pace(&mut self, stop: Stop<'_>) -> Result<Option<End>, EngineError> {
+        loop {
+            if stop() {
+                return Ok(Some(End::Stopped));
+            }
+            let Some(wait) = self.pacer.wait(Instant::now()) else { return Ok(None) };
+            tokio::time::sleep(wait).await;
+            if let Some(end) = self.checkpoint_if_due(None).await? {
+                return Ok(Some(end));
+            }
         }
+    }
+
+    /// Once a second: what is done is written down, the lease renewed, and the pace read.
+    async fn checkpoint_if_due(&mut self, rate: Option<f64>) -> Result<Option<End>, EngineError> {
+        if self.last.is_some_and(|at| at.elapsed() < CHECKPOINT) {
+            return Ok(None);
+        }
+        let (engine, batch) = (self.engine, &self.claimed.batch);
         let txn = engine.ledger.begin().await?;
-        let hold = report::checkpoint_if_held(&txn, batch, cursor, self.pending, slot(batch.id)).await?;
+        let (cursor, slot) = (self.cursor.as_deref(), slot(batch.id));
+        let hold = report::checkpoint_if_held(&txn, batch, cursor, self.pending, slot).await?;
         if hold == Hold::Lost {
             txn.rollback().await?;
-            return Ok(hold);
+            return Ok(Some(End::Lost));
         }
         if let Some(rate) = rate {
             report::learn_rate(&txn, batch.planned_table_id, rate).await?;
@@ -205,7 +236,12 @@ impl Desk<'_> {
         txn.commit().await?;
         self.count_encryptions().await?;
         (self.pending, self.last) = (Delta::default(), Some(Instant::now()));
-        Ok(hold)
+        match hold {
+            Hold::Held(pace) => self.pacer.set(pace, Instant::now()),
+            Hold::Paused => return Ok(Some(End::Stopped)),
+            Hold::Lost => return Ok(Some(End::Lost)),
+        }
+        Ok(None)
     }
 
     /// Rows that never turned up were current, NULL or gone: looked at all the same.

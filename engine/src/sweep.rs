@@ -6,16 +6,24 @@ use crate::{
     chunk_size::ChunkSize,
     engine::{Engine, Target},
     error::EngineError,
+    pace::Pacer,
     source::Range,
 };
 use reseal_entities::{
     ledger::{
         keys as ledger_keys, quarantine,
         report::{self, Delta},
+        throttle,
     },
     planned_tables, rotations,
 };
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// A change of pace is seen within this time.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What passes over one table left behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,10 +73,23 @@ async fn pass(
     let keyset = engine.keyring.keyset(&rotation.keyset, rotation.to_key_id).await?;
     let work = Work::new(target, &engine.keyring, Arc::clone(&keyset));
     let mut size = ChunkSize::new(&engine.config.rotation.chunk_rows, table.rows_per_second);
+    let mut pacer = Pacer::new(throttle::pace(db, rotation.id).await?, Instant::now());
+    let mut looked = Instant::now();
     let (mut swept, mut range) = (Swept::default(), Range::default());
     let mut prover = target.source.prover().await?;
     loop {
-        let page = work.read_at_leisure(&mut *prover, &range, size.rows()).await?;
+        // The step's lease is renewed meanwhile, and a pause ends this.
+        loop {
+            let wait = pacer.wait(Instant::now());
+            tokio::time::sleep(wait.unwrap_or_default()).await;
+            if looked.elapsed() >= LOOK {
+                pacer.set(throttle::pace(db, rotation.id).await?, Instant::now());
+                looked = Instant::now();
+            } else if wait.is_none() {
+                break;
+            }
+        }
+        let page = work.read_at_leisure(&mut *prover, &range, pacer.rows(size.rows())).await?;
         let Some(last) = page.rows.last() else { break };
         range.after = Some(last.key.clone());
         let outcome = work.chunk(page.rows).await?;
@@ -77,6 +98,7 @@ async fn pass(
         }
         size.learn(outcome.reencrypted as usize, outcome.took);
         engine.add_reencrypted(outcome.reencrypted);
+        pacer.changed(outcome.reencrypted, Instant::now());
         swept.reencrypted += outcome.reencrypted;
         swept.quarantined += outcome.findings.len() as i64;
         let delta =

@@ -88,6 +88,24 @@ pub struct Model {
     pub next_ring_at: i64,
     /// Rings so far: part of the message's id.
     pub rings: i64,
+    /// An operator's limit: rows per second over all workers.
+    pub limit_rows_per_second: Option<i64>,
+    /// An operator's limit: batches in hand at once, over all workers.
+    pub limit_lanes: Option<i32>,
+    /// An operator's limit: batches in the queue or in hand.
+    pub limit_batches: Option<i32>,
+    /// What the dispatch leader published, for each batch in hand: none is full speed, 0 a stop.
+    pub pace_rows_per_hour: Option<i64>,
+    /// Why it is not full speed; a stable code.
+    #[sea_orm(column_type = "String(StringLen::N(64))", nullable)]
+    pub pace_code: Option<String>,
+    /// The same for people.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub pace_reason: Option<String>,
+    /// Since when, for that cause.
+    pub pace_since: Option<i64>,
+    /// So long it has been stopped by signals altogether.
+    pub throttled_ms: Option<i64>,
 }
 
 /// What it points to.

@@ -6,6 +6,7 @@ mod m0001_reference_tables;
 mod m0002_adoption;
 mod m0003_the_other_way;
 mod m0004_what_people_say;
+mod m0005_limits;
 mod run;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -24,6 +25,7 @@ impl MigratorTrait for Ledger {
             Box::new(m0002_adoption::Migration),
             Box::new(m0003_the_other_way::Migration),
             Box::new(m0004_what_people_say::Migration),
+            Box::new(m0005_limits::Migration),
         ]
     }
 

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt};
 
 use reseal_entities::ledger::LedgerError;
-use reseal_keyring::{CellError, KekError, TemplateError, UnwrapError};
+use reseal_keyring::{CellError, KekError, KeyId, TemplateError, UnwrapError};
 use sea_orm::{DbErr, RuntimeErr};
 
 /// Why a value was not stored or not read
@@ -39,6 +39,18 @@ pub enum StorageError {
         place: String,
         /// Why
         error: CellError,
+    },
+    /// The value stands under a key that is about to be destroyed. Its clearing is held where this instance may do
+    /// that, so nothing is lost as long as a person looks
+    #[error(
+        "{place}: its key {key_id} is suspended, and about to be destroyed unless that is held: see `reseal status`; \
+         `reseal cancel` or `reseal rollback` lets it be read again"
+    )]
+    Suspended {
+        /// Table, column and key
+        place: String,
+        /// The suspended key
+        key_id: KeyId,
     },
     /// The value cannot be written as its type, or what was decrypted is none of it
     #[error("{place}: the value is not {expected}")]
@@ -92,6 +104,7 @@ impl StorageError {
             Self::Keys { error, .. } => error.code(),
             Self::NoKeyset(_) => "no_keyset",
             Self::Cell { error, .. } => error.code(),
+            Self::Suspended { .. } => "key_suspended",
             Self::Payload { .. } => "payload_malformed",
             Self::Template { error, .. } => error.code(),
             Self::Key(_) => "key_type",

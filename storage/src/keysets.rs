@@ -1,6 +1,7 @@
 //! Keysets in memory: loaded from the ledger, refreshed, and looked up again at an unknown key
 
 mod slot;
+mod suspended;
 mod unknown;
 
 use std::{
@@ -30,6 +31,8 @@ const GATHERING: Duration = Duration::from_millis(5);
 const PACE: Duration = Duration::from_millis(50);
 
 pub(crate) struct Keysets {
+    /// What the instance is called in the ledger.
+    name: String,
     ledger: Ledger,
     kek: Box<dyn Kek>,
     refresh_every: Duration,
@@ -47,8 +50,9 @@ enum Miss {
 }
 
 impl Keysets {
-    pub(crate) fn new(ledger: Ledger, kek: Box<dyn Kek>, refresh_every: Duration) -> Self {
+    pub(crate) fn new(name: &str, ledger: Ledger, kek: Box<dyn Kek>, refresh_every: Duration) -> Self {
         Self {
+            name: name.to_owned(),
             ledger,
             kek,
             refresh_every,
@@ -212,10 +216,11 @@ impl Keysets {
         associated_data: &[u8],
         place: impl Fn() -> String,
     ) -> Result<Zeroizing<Vec<u8>>, StorageError> {
-        let refused = |error| StorageError::Cell { place: place(), error };
         let (key_id, error) = match decrypt(&loaded, layout, stored, associated_data) {
             Ok(plaintext) => return Ok(plaintext),
-            Err(Miss::Refused(error)) => return Err(refused(error)),
+            Err(Miss::Refused(error)) => {
+                return self.refuse(&loaded, layout, stored, associated_data, place(), error).await;
+            }
             Err(Miss::Unknown(key_id, error)) => (key_id, error),
         };
         let slot = self.slot(loaded.keyset.name());
@@ -223,7 +228,9 @@ impl Keysets {
             let newer = self.reload(&slot, GATHERING, |l| l.knows(key_id)).await?;
             match decrypt(&newer, layout, stored, associated_data) {
                 Ok(plaintext) => return Ok(plaintext),
-                Err(Miss::Refused(error)) => return Err(refused(error)),
+                Err(Miss::Refused(error)) => {
+                    return self.refuse(&newer, layout, stored, associated_data, place(), error).await;
+                }
                 Err(Miss::Unknown(key_id, _)) => slot.note_unknown(key_id),
             }
         }
@@ -232,7 +239,33 @@ impl Keysets {
         if layout.format == Format::Plaintext && by_chance {
             return Ok(Zeroizing::new(stored.to_vec()));
         }
-        Err(refused(error))
+        Err(StorageError::Cell { place: place(), error })
+    }
+
+    /// The error for a cell that was refused. One that authenticates under a suspended key is needed by
+    /// somebody: its clearing is held, once in a while per key. One that the ledger has restored since is read.
+    async fn refuse(
+        &self,
+        loaded: &Loaded,
+        layout: Layout,
+        stored: &[u8],
+        associated_data: &[u8],
+        place: String,
+        error: CellError,
+    ) -> Result<Zeroizing<Vec<u8>>, StorageError> {
+        let Some(key_id) = loaded.keyset.suspended_use(layout, stored, associated_data) else {
+            return Err(StorageError::Cell { place, error });
+        };
+        let slot = self.slot(loaded.keyset.name());
+        if slot.is_news_of_suspended(key_id) {
+            // First, and begun before anything is awaited: whoever drops this must not take the alarm with it.
+            suspended::hold_clearing(self.ledger.clone(), self.name.clone(), key_id, place.clone()).await;
+            let newer = self.reload(&slot, GATHERING, |_| false).await;
+            if let Ok(Ok(plaintext)) = newer.map(|newer| decrypt(&newer, layout, stored, associated_data)) {
+                return Ok(plaintext);
+            }
+        }
+        Err(StorageError::Suspended { place, key_id })
     }
 }
 

@@ -80,8 +80,8 @@ impl Storage {
             return Err(StorageError::Option("an instance's name has 1 to 128 characters"));
         }
         let inner = Arc::new(Inner {
+            keysets: Keysets::new(&name, ledger, kek, options.refresh_every),
             name,
-            keysets: Keysets::new(ledger, kek, options.refresh_every),
             presence: Presence::default(),
             refresh_every: options.refresh_every,
             beat_every: options.beat_every,

@@ -17,11 +17,12 @@ use crate::{
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// `synchronous_commit` stays on, because Reseal refuses ledgers without; what `fsync` guards
 /// against, a machine that loses power, is no fault that a test can make.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 7] = [
     "listen_addresses=127.0.0.1",
     "fsync=off",
     "max_connections=200",
     "max_prepared_transactions=20",
+    "wal_receiver_status_interval=1s",
     "shared_buffers=128MB",
     "log_line_prefix=%m [%p] ",
 ];
@@ -56,6 +57,21 @@ impl Postgres {
             }
         }
         panic!("five ports were taken by others before PostgreSQL had them");
+    }
+
+    /// A streaming replica of this server, as a server of its own. It calls itself `name`.
+    pub fn replica(&self, name: &str) -> Self {
+        let leash = Leash::with(Signal::QUIT, unprivileged());
+        let primary = format!("postgres://postgres@127.0.0.1:{}/?application_name={name}", self.port);
+        let copy = ["-D", "data", "-d", &primary, "-X", "stream", "-c", "fast", "-R"];
+        leash.start(self.bin.join("pg_basebackup"), &copy, &[]).wait(READY_WITHIN).ok();
+        for _ in 0..5 {
+            let port = port::free();
+            if let Some(job) = launch(&leash, &self.bin, port) {
+                return Self { server: Mutex::new(job), leash, bin: self.bin.clone(), port };
+            }
+        }
+        panic!("five ports were taken by others before the replica had them");
     }
 
     /// The address of a database, which need not exist yet.

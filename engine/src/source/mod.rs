@@ -66,6 +66,26 @@ pub struct Tried {
     pub wal_bytes: Option<i64>,
 }
 
+/// A replica of a source, as its primary sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// What it calls itself.
+    pub name: String,
+    /// How late it shows what was committed; none when it reports no time.
+    pub lag_ms: Option<i64>,
+    /// So many bytes of the log it has not replayed.
+    pub bytes_behind: i64,
+}
+
+/// The replicas of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replicas {
+    /// All of them; none where the database has none.
+    Seen(Vec<Replica>),
+    /// There are so many, and this role may not see more of them.
+    Unseen(usize),
+}
+
 /// A column that is not registered and holds cells under a retired key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stray {
@@ -174,6 +194,11 @@ pub trait Source: Send + Sync {
 
     /// Which database this is: the same through every URL that leads to it, another one for a copy.
     async fn identity(&self) -> Result<String, SourceError>;
+
+    /// Its replicas and how far they are behind.
+    async fn replicas(&self) -> Result<Replicas, SourceError> {
+        Ok(Replicas::Seen(Vec::new()))
+    }
 
     /// What this role lacks for rotating or fencing the table; empty is good.
     async fn missing_rights(&self, shape: &Shape) -> Result<Vec<String>, SourceError>;

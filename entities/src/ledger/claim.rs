@@ -1,7 +1,7 @@
 //! Taking a batch: lease and epoch.
 
 use super::{
-    LedgerError, after, may,
+    LedgerError, after, may, throttle,
     time::{now, now_plus},
 };
 use crate::{
@@ -39,6 +39,8 @@ pub async fn claim_if_due(
     // The epoch is named, not merely raised and read back: two lanes of one worker, of which one slept
     // past its lease, would otherwise both take the younger one's for theirs.
     let Some(seen) = batches::Entity::find_by_id(batch_id).one(db).await? else { return Ok(None) };
+    let rotation = rotations::Entity::find_by_id(seen.rotation_id).one(db).await?;
+    let lanes = rotation.and_then(|r| r.limit_lanes);
     let free = Condition::any()
         .add(batches::Column::State.eq(BatchState::Pending))
         .add(Expr::col(batches::Column::LeaseUntil).lt(now(db)));
@@ -64,9 +66,20 @@ pub async fn claim_if_due(
         .filter(free)
         .filter(Expr::col(batches::Column::DueAt).lte(now(db)))
         .filter(Expr::exists(rotation_goes_on))
+        .filter(throttle::has_a_free_lane(db, seen.rotation_id, lanes))
         .exec(db)
         .await?;
     if claimed.rows_affected == 0 {
+        if lanes.is_some() {
+            // Its message is gone, so that it must not count as rung: dispatch rings when a lane is free.
+            batches::Entity::update_many()
+                .col_expr(batches::Column::NextRingAt, Expr::value(0))
+                .filter(batches::Column::Id.eq(batch_id))
+                .filter(batches::Column::Epoch.eq(seen.epoch))
+                .filter(batches::Column::State.eq(BatchState::Pending))
+                .exec(db)
+                .await?;
+        }
         return Ok(None);
     }
     let held = batches::Entity::find_by_id(batch_id).filter(batches::Column::Epoch.eq(seen.epoch + 1));

@@ -81,8 +81,28 @@ fn rotations_that_go_on() -> SelectStatement {
         .to_owned()
 }
 
-/// Batches in the queue or in hand, over all rotations.
-pub async fn outstanding(db: &impl ConnectionTrait) -> Result<u64, LedgerError> {
+/// Whose batches are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// One rotation's.
+    One(i64),
+    /// Those of all rotations but these.
+    AllBut(Vec<i64>),
+}
+
+impl Of {
+    fn condition(&self) -> Condition {
+        let column = batches::Column::RotationId;
+        match self {
+            Self::One(id) => Condition::all().add(column.eq(*id)),
+            Self::AllBut(ids) if ids.is_empty() => Condition::all(),
+            Self::AllBut(ids) => Condition::all().add(column.is_not_in(ids.iter().copied())),
+        }
+    }
+}
+
+/// Batches in the queue or in hand.
+pub async fn outstanding(db: &impl ConnectionTrait, of: &Of) -> Result<u64, LedgerError> {
     let rung = batches::Column::State
         .eq(BatchState::Pending)
         .and(batches::Column::Rings.gt(0))
@@ -91,6 +111,7 @@ pub async fn outstanding(db: &impl ConnectionTrait) -> Result<u64, LedgerError> 
     let held = batches::Column::State.eq(BatchState::Leased).and(Expr::col(batches::Column::LeaseUntil).gte(now(db)));
     let found = batches::Entity::find()
         .filter(batches::Column::RotationId.in_subquery(rotations_that_go_on()))
+        .filter(of.condition())
         .filter(Condition::any().add(rung).add(held));
     Ok(found.count(db).await?)
 }
@@ -105,7 +126,7 @@ pub struct Due {
 }
 
 /// Batches to ring for, oldest first: pending and due, or held by somebody whose lease has run out.
-pub async fn due_batches(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<Due>, LedgerError> {
+pub async fn due_batches(db: &impl ConnectionTrait, of: &Of, limit: u64) -> Result<Vec<Due>, LedgerError> {
     let pending = batches::Column::State.eq(BatchState::Pending).and(Expr::col(batches::Column::DueAt).lte(now(db)));
     let orphaned =
         batches::Column::State.eq(BatchState::Leased).and(Expr::col(batches::Column::LeaseUntil).lt(now(db)));
@@ -113,6 +134,7 @@ pub async fn due_batches(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<Du
         .select_only()
         .columns([batches::Column::Id, batches::Column::Rings])
         .filter(batches::Column::RotationId.in_subquery(rotations_that_go_on()))
+        .filter(of.condition())
         .filter(
             Condition::any()
                 .add(pending.and(Expr::col(batches::Column::NextRingAt).lte(now(db))))

@@ -26,6 +26,8 @@ pub mod report;
 pub mod retry;
 pub mod sources;
 pub mod steps;
+mod summary;
+pub mod throttle;
 pub mod time;
 pub mod writers;
 

@@ -2,7 +2,12 @@
 
 pub use super::writers::WriterStatus;
 
-use super::{LedgerError, keys as ledger_keys, plan, presence, prove, writers};
+use super::{
+    LedgerError, keys as ledger_keys, plan, presence, prove,
+    summary::{length, summary},
+    throttle::{Limits, Pace},
+    writers,
+};
 use crate::{
     batches, catalog, keys, progress, quarantine, rotation_keys, rotations,
     state::{BatchState, KeyState, RotationState},
@@ -51,6 +56,21 @@ pub struct Condition {
     pub detail: String,
 }
 
+/// Why a rotation does not go at full speed, as the dispatch leader published it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ThrottleStatus {
+    /// Stable: `limit`, or the signal that stops it.
+    pub code: String,
+    /// For people.
+    pub reason: String,
+    /// It stands still.
+    pub stopped: bool,
+    /// Rows an hour that each batch in hand may do; none when it stands still.
+    pub rows_per_hour: Option<i64>,
+    /// For so long, milliseconds.
+    pub for_ms: i64,
+}
+
 /// A rotation as people are told of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct RotationStatus {
@@ -66,6 +86,12 @@ pub struct RotationStatus {
     pub needs_attention: bool,
     /// By whom it is paused.
     pub paused_by: Option<String>,
+    /// What an operator allows it.
+    pub limits: Limits,
+    /// Why it does not go at full speed.
+    pub throttle: Option<ThrottleStatus>,
+    /// So long it has been stopped by its throttle altogether, milliseconds.
+    pub throttled_ms: i64,
     /// What stops its step, or what it waits for.
     pub code: Option<String>,
     /// The same for people.
@@ -161,6 +187,9 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
         needs_attention: r.completed_at.is_none()
             && (quarantined > 0 || failed > 0 || waits_for_a_person || r.hold_at.is_some()),
         paused_by: r.paused_at.and(r.paused_by.clone()),
+        limits: r.limits(),
+        throttle: throttle_status(db, &r).await?,
+        throttled_ms: r.throttled_ms.unwrap_or(0),
         code: r.hold_at.map(|_| "key_used".to_owned()).or_else(|| r.step_code.clone()),
         detail: r.hold_detail.clone().or_else(|| r.step_detail.clone()),
         rows: tables.iter().map(|t| t.rows).sum(),
@@ -191,6 +220,22 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
     }
     status.summary = summary(&status);
     Ok(status)
+}
+
+async fn throttle_status(
+    db: &impl ConnectionTrait,
+    r: &rotations::Model,
+) -> Result<Option<ThrottleStatus>, LedgerError> {
+    let is_throttled = [RotationState::Planning, RotationState::Reencrypting, RotationState::Proving];
+    let Some(code) = r.pace_code.clone().filter(|_| is_throttled.contains(&r.state)) else { return Ok(None) };
+    let now = super::now_ms(db).await?;
+    Ok(Some(ThrottleStatus {
+        code,
+        reason: r.pace_reason.clone().unwrap_or_default(),
+        stopped: r.pace() == Pace::Stopped,
+        rows_per_hour: r.pace_rows_per_hour.filter(|rows| *rows > 0),
+        for_ms: r.pace_since.map_or(0, |since| std::cmp::max(now - since, 0)),
+    }))
 }
 
 async fn tables(db: &impl ConnectionTrait, rotation_id: i64) -> Result<Vec<TableStatus>, LedgerError> {
@@ -294,67 +339,4 @@ async fn gate(
             },
         },
     ])
-}
-
-fn summary(s: &RotationStatus) -> String {
-    let done = if s.rows > 0 { format!(", {} % done", s.rows_done * 100 / s.rows) } else { String::new() };
-    if let (Some(who), None) = (&s.paused_by, s.completed_at) {
-        return format!("paused by {who} while {}{done}; waits to be resumed", s.state);
-    }
-    if s.needs_attention {
-        return attention(s);
-    }
-    let idle = if s.workers == 0 { "; no worker is alive" } else { "" };
-    match s.state {
-        RotationState::Requested if s.workers == 0 => "requested; waits for a worker, and none is alive".to_owned(),
-        RotationState::Requested => "requested; waits for a worker to plan it".to_owned(),
-        RotationState::Planning => format!("planning: a new key, then batches of every table{idle}"),
-        RotationState::Reencrypting => format!("re-encrypting {}{done}{idle}", counted(s.rows, "row", "rows")),
-        RotationState::Proving => {
-            format!("proving: {}{idle}", s.detail.as_deref().unwrap_or("fence, sweep and census"))
-        }
-        RotationState::Waiting => match s.waiting_left_ms.unwrap_or(0) {
-            0 => format!("proved, and the waiting time is over; the old key is cleared next{idle}"),
-            left => format!("proved; the old key is suspended and is cleared in {}{idle}", length(left)),
-        },
-        RotationState::Clearing => format!("clearing the old key under held fences{idle}"),
-        RotationState::Completed => "completed; the old key is destroyed".to_owned(),
-        RotationState::Cancelled => {
-            format!("cancelled{done}; values under both keys are readable, and the next rotation retires what is left")
-        }
-        RotationState::RolledBack => "rolled back; a rotation the other way took over".to_owned(),
-    }
-}
-
-/// What needs a person.
-fn attention(s: &RotationStatus) -> String {
-    if s.code.as_deref() == Some("key_used") {
-        let detail = s.detail.as_deref().unwrap_or("a suspended key was used");
-        return format!("held while {}: {detail}; waits for `reseal keys dismiss {}`", s.state, s.id);
-    }
-    let failed = s.batches.get("failed").copied().unwrap_or(0);
-    let mut why = Vec::new();
-    if s.quarantined > 0 {
-        why.push(counted(s.quarantined, "row is quarantined", "rows are quarantined"));
-    }
-    if failed > 0 {
-        why.push(counted(failed, "batch has failed", "batches have failed"));
-    }
-    if let (Some(detail), true) = (&s.detail, why.is_empty()) {
-        why.push(detail.clone());
-    }
-    format!("needs attention while {}: {}", s.state, why.join(", "))
-}
-
-/// A length of time in its two largest units.
-fn length(ms: i64) -> String {
-    let seconds = (ms + 999) / 1000;
-    let units = [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
-    let from = units.iter().position(|(n, _)| *n > 0).unwrap_or(3);
-    let shown = units[from..].iter().take(2).filter(|(n, _)| *n > 0);
-    shown.map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(" ")
-}
-
-fn counted(n: i64, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
 }

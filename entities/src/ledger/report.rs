@@ -4,6 +4,7 @@ use super::{
     LedgerError, after,
     claim::LEASE_MS,
     may, plan,
+    throttle::{self, Pace},
     time::{now, now_plus},
 };
 use crate::{
@@ -30,9 +31,10 @@ pub struct Delta {
 /// Whether to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// The batch is still ours.
-    Held,
-    /// The batch is still ours, but its rotation was paused, cancelled or turned round.
+    /// The batch is still ours, to go on with at this pace.
+    Held(Pace),
+    /// The batch is still ours, but its rotation was paused, cancelled or turned round, or has more batches
+    /// in hand than it may.
     Paused,
     /// Somebody else has it.
     Lost,
@@ -46,16 +48,19 @@ fn held(batch: &batches::Model, event: BatchEvent) -> UpdateMany<batches::Entity
         .col_expr(batches::Column::State, Expr::value(after::<BatchState>(event)))
 }
 
-/// Writes cursor and counts and renews the lease, in the caller's transaction.
+/// Writes the cursor, once there is one, and counts, and renews the lease, in the caller's transaction.
 pub async fn checkpoint_if_held(
     txn: &impl ConnectionTrait,
     batch: &batches::Model,
-    cursor: &str,
+    cursor: Option<&str>,
     delta: Delta,
     slot: i32,
 ) -> Result<Hold, LedgerError> {
-    let kept = batches::Entity::update_many()
-        .col_expr(batches::Column::Cursor, Expr::value(cursor))
+    let mut keep = batches::Entity::update_many();
+    if let Some(cursor) = cursor {
+        keep = keep.col_expr(batches::Column::Cursor, Expr::value(cursor));
+    }
+    let kept = keep
         .col_expr(batches::Column::LeaseUntil, now_plus(txn, LEASE_MS))
         .col_expr(batches::Column::BarrenClaims, Expr::value(0))
         .col_expr(batches::Column::RowsCounted, Expr::col(batches::Column::RowsCounted).add(delta.rows_done))
@@ -72,7 +77,10 @@ pub async fn checkpoint_if_held(
     let goes_on = |r: &rotations::Model| {
         r.paused_at.is_none() && matches!(r.state, RotationState::Planning | RotationState::Reencrypting)
     };
-    Ok(if rotation.as_ref().is_some_and(goes_on) { Hold::Held } else { Hold::Paused })
+    match rotation.filter(goes_on) {
+        Some(r) if !throttle::is_surplus(txn, batch, r.limit_lanes).await? => Ok(Hold::Held(r.pace())),
+        _ => Ok(Hold::Paused),
+    }
 }
 
 /// Reports a batch whose every row was looked at. False: somebody else has it, and nothing changed.

@@ -8,7 +8,7 @@ use std::{
 
 use reseal_keyring::{KeyId, Keyset};
 
-use super::unknown::Unknown;
+use super::{suspended::Uses, unknown::Unknown};
 
 /// A keyset as the ledger had it at one moment.
 pub(crate) struct Loaded {
@@ -32,6 +32,7 @@ pub(crate) struct Slot {
     pub(super) flight: tokio::sync::Mutex<()>,
     failed_at: Mutex<Option<Instant>>,
     unknown: Mutex<Unknown>,
+    uses: Mutex<Uses>,
 }
 
 impl Slot {
@@ -42,6 +43,7 @@ impl Slot {
             flight: tokio::sync::Mutex::default(),
             failed_at: Mutex::default(),
             unknown: Mutex::default(),
+            uses: Mutex::default(),
         }
     }
 
@@ -71,5 +73,9 @@ impl Slot {
 
     pub(super) fn note_unknown(&self, key_id: KeyId) {
         self.unknown.lock().unwrap_or_else(PoisonError::into_inner).note(key_id, Instant::now());
+    }
+
+    pub(super) fn is_news_of_suspended(&self, key_id: KeyId) -> bool {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner).is_news(key_id, Instant::now())
     }
 }

@@ -9,6 +9,7 @@ use reseal_entities::{
         plan::Bound,
         report::{self, Delta, Hold},
         steps,
+        throttle::Pace,
     },
     state::{BatchState, RotationState},
 };
@@ -78,7 +79,7 @@ fn what_the_owner_before_a_takeover_writes_changes_nothing() {
 
         let before = everything(ledger.db()).await;
         let late = alone(&ledger, async |txn| {
-            assert_eq!(report::checkpoint_if_held(txn, &old, "50", DELTA, 0).await?, Hold::Lost);
+            assert_eq!(report::checkpoint_if_held(txn, &old, Some("50"), DELTA, 0).await?, Hold::Lost);
             assert!(!report::report_if_held(txn, &old, DELTA, 0).await?);
             assert!(!report::release_if_held(txn, &old, 0, Some(("code", "detail"))).await?);
             assert!(!report::fail_if_held(txn, &old, "code", "detail").await?);
@@ -130,8 +131,8 @@ fn a_claim_without_progress_counts_against_the_batch_and_one_with_progress_does_
             expire(&ledger, b.id).await;
         }
         let held = claim::claim_if_due(ledger.db(), b.id, "w").await.unwrap().unwrap().batch;
-        let kept = alone(&ledger, async |txn| report::checkpoint_if_held(txn, &held, "50", DELTA, 0).await).await;
-        assert_eq!(kept.unwrap(), Hold::Held);
+        let kept = alone(&ledger, async |txn| report::checkpoint_if_held(txn, &held, Some("50"), DELTA, 0).await).await;
+        assert_eq!(kept.unwrap(), Hold::Held(Pace::Unlimited));
         let after = batch(ledger.db(), b.id).await;
         assert_eq!((after.barren_claims, after.cursor.as_deref(), after.rows_counted), (0, Some("50"), 10));
         expire(&ledger, b.id).await;
@@ -146,7 +147,7 @@ fn a_split_puts_two_batches_in_place_of_what_is_left() {
         let w = World::at(ledger.db(), RotationState::Reencrypting).await;
         let held = w.batch(ledger.db(), BatchState::Leased).await;
         let split = alone(&ledger, async |txn| {
-            report::checkpoint_if_held(txn, &held, "20", Delta { rows_done: 20, ..DELTA }, 0).await?;
+            report::checkpoint_if_held(txn, &held, Some("20"), Delta { rows_done: 20, ..DELTA }, 0).await?;
             let held = batch(txn, held.id).await;
             report::split_if_held(txn, &held, &Bound { up_to_key: "60".into(), rows: 40 }).await
         });

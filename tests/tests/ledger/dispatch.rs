@@ -1,7 +1,11 @@
 //! Dispatch: one leader, and rings for what is due and for nothing else.
 
 use reseal_entities::{
-    ledger::{Ledger, dispatch, now_ms},
+    ledger::{
+        Ledger,
+        dispatch::{self, Of},
+        now_ms,
+    },
     state::{BatchState, RotationState},
 };
 use tokio::task::JoinSet;
@@ -11,8 +15,10 @@ use crate::{
     rows::{LATER, World, batch},
 };
 
+const ALL: Of = Of::AllBut(Vec::new());
+
 async fn due(ledger: &Ledger) -> Vec<i64> {
-    dispatch::due_batches(ledger.db(), 1_000).await.unwrap().iter().map(|due| due.id).collect()
+    dispatch::due_batches(ledger.db(), &ALL, 1_000).await.unwrap().iter().map(|due| due.id).collect()
 }
 
 #[test]
@@ -92,7 +98,7 @@ fn batches_are_due_when_pending_or_orphaned_and_not_rung_lately() {
         change(format!("due_at = 0, next_ring_at = {LATER}"), pending).await;
         assert_eq!(due(&ledger).await, [leased], "it was rung lately");
         change("next_ring_at = 0".into(), pending).await;
-        assert_eq!(dispatch::due_batches(ledger.db(), 1).await.unwrap().len(), 1, "no more than asked");
+        assert_eq!(dispatch::due_batches(ledger.db(), &ALL, 1).await.unwrap().len(), 1, "no more than asked");
 
         for obstacle in ["paused_at = 1", "state = 'proving'", "state = 'requested'"] {
             run(ledger.db(), format!("UPDATE reseal_rotations SET {obstacle}")).await;
@@ -145,7 +151,7 @@ fn outstanding_are_the_batches_in_the_queue_and_in_hand() {
                 run(ledger.db(), format!("UPDATE reseal_batches SET {set} WHERE id = {}", b.id)).await;
             }
             all += more;
-            assert_eq!(dispatch::outstanding(ledger.db()).await.unwrap(), all, "{state} {set}");
+            assert_eq!(dispatch::outstanding(ledger.db(), &ALL).await.unwrap(), all, "{state} {set}");
         }
     });
 }

@@ -46,7 +46,8 @@ async fn on_batch(ledger: &Ledger, what: OnBatch, b: &batches::Model) -> Result<
     let delta = Delta { rows_done: 1, reencrypted: 1, changed_underneath: 0 };
     alone(ledger, async |txn| match what {
         OnBatch::Claim => Ok(claim::claim_if_due(txn, b.id, "another").await?.is_some()),
-        OnBatch::Checkpoint => Ok(report::checkpoint_if_held(txn, b, "50", delta, 0).await? == report::Hold::Held),
+        OnBatch::Checkpoint => Ok(report::checkpoint_if_held(txn, b, Some("50"), delta, 0).await?
+            == report::Hold::Held(reseal_entities::ledger::throttle::Pace::Unlimited)),
         OnBatch::Report => report::report_if_held(txn, b, delta, 0).await,
         OnBatch::Release => report::release_if_held(txn, b, 0, None).await,
         OnBatch::Fail => report::fail_if_held(txn, b, "code", "detail").await,

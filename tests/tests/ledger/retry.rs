@@ -111,7 +111,9 @@ fn a_retried_row_is_not_resolved_before_it_was_looked_at_again() {
         let w = World::at(ledger.db(), RotationState::Reencrypting).await;
         let b = w.batch(ledger.db(), BatchState::Leased).await;
         found(&ledger, &w, Some(b.id), &[finding("10", "truncated")]).await;
-        alone(&ledger, async |txn| report::checkpoint_if_held(txn, &b, "50", Delta::default(), 0).await).await.unwrap();
+        alone(&ledger, async |txn| report::checkpoint_if_held(txn, &b, Some("50"), Delta::default(), 0).await)
+            .await
+            .unwrap();
         let _ = alone(&ledger, async |txn| retry(txn, "ada", w.id, What::All).await).await;
         let still_held =
             alone(&ledger, async |txn| report::report_if_held(txn, &b, Delta::default(), 0).await).await.unwrap();
@@ -127,7 +129,9 @@ fn a_retried_row_of_a_batch_that_waits_is_looked_at_again() {
         let w = World::at(ledger.db(), RotationState::Reencrypting).await;
         let b = w.batch(ledger.db(), BatchState::Leased).await;
         found(&ledger, &w, Some(b.id), &[finding("10", "truncated")]).await;
-        alone(&ledger, async |txn| report::checkpoint_if_held(txn, &b, "50", Delta::default(), 0).await).await.unwrap();
+        alone(&ledger, async |txn| report::checkpoint_if_held(txn, &b, Some("50"), Delta::default(), 0).await)
+            .await
+            .unwrap();
         assert!(report::release_if_held(ledger.db(), &b, 0, None).await.unwrap());
         let _ = alone(&ledger, async |txn| retry(txn, "ada", w.id, What::All).await).await;
         let held = claimed(&ledger, b.id).await;
@@ -145,7 +149,7 @@ fn a_retried_row_of_a_batch_that_was_split_can_be_settled() {
         let b = w.batch(ledger.db(), BatchState::Leased).await;
         found(&ledger, &w, Some(b.id), &[finding("10", "truncated")]).await;
         let split = alone(&ledger, async |txn| {
-            report::checkpoint_if_held(txn, &b, "20", Delta::default(), 0).await?;
+            report::checkpoint_if_held(txn, &b, Some("20"), Delta::default(), 0).await?;
             report::split_if_held(txn, &batch(txn, b.id).await, &Bound { up_to_key: "60".into(), rows: 40 }).await
         });
         assert!(split.await.unwrap());

@@ -2,13 +2,16 @@
 
 mod adoption;
 mod adversity;
+mod clocks;
 mod forecast;
 mod hazards;
+mod limits;
 mod mistakes;
 mod refusals;
 mod schemas;
 mod site;
 mod the_other_way;
+mod throttling;
 mod whole;
 
 /// Makes a test of each `async fn name(backend)` for every database.

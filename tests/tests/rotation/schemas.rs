@@ -284,7 +284,13 @@ async fn one_rotation_covers_several_sources(backend: DbBackend) {
     }
     let mut config = site.engine.config.clone();
     let (url, name) = (SecretUrl::new(&other_url), "archive".to_owned());
-    config.sources.push(Source { name, url, ddl_url: None, ignore_columns: Vec::new() });
+    config.sources.push(Source {
+        name,
+        url,
+        ddl_url: None,
+        ignore_columns: Vec::new(),
+        replica_lag_max: Default::default(),
+    });
     config.tables.push(Table { source: "archive".into(), ..table("notes", vec![column("c", "notes:{id}")]) });
     let ledger = site.engine.ledger.clone();
     site.engine = reseal_engine::Engine::open(config, ledger, "w2".into()).await.unwrap().into();

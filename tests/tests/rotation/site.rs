@@ -105,6 +105,21 @@ impl Site {
     pub(crate) async fn with(backend: DbBackend, beside: bool, adjust: impl FnOnce(&mut Config)) -> Self {
         let dir = Leash::new();
         let app_url = database(backend, &dir, "app");
+        Self::at(backend, dir, app_url, beside, adjust).await
+    }
+
+    /// The same over a source that is there, without the reference tables.
+    pub(crate) async fn over(backend: DbBackend, app_url: &str, adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::at(backend, Leash::new(), app_url.to_owned(), false, adjust).await
+    }
+
+    async fn at(
+        backend: DbBackend,
+        dir: Leash,
+        app_url: String,
+        beside: bool,
+        adjust: impl FnOnce(&mut Config),
+    ) -> Self {
         let ledger_url = if beside { app_url.clone() } else { database(backend, &dir, "ledger") };
         let mut config = Config::demo(dir.dir());
         config.ledger.url = SecretUrl::new(&ledger_url);
@@ -113,6 +128,7 @@ impl Site {
             url: SecretUrl::new(&app_url),
             ddl_url: None,
             ignore_columns: Vec::new(),
+            replica_lag_max: Default::default(),
         }];
         config.rotation.batch_rows = 50;
         config.rotation.chunk_rows = ChunkRows::Fixed(17);
@@ -159,6 +175,13 @@ impl Site {
 
     pub(crate) async fn ledger_count(&self, sql: &str) -> i64 {
         count(self.engine.ledger.db(), sql).await
+    }
+
+    /// The same of the ledger.
+    pub(crate) async fn count_in_ledger(&self, sql: &str) -> i64 {
+        let db = self.engine.ledger.db();
+        let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap().unwrap();
+        row.try_get_by_index(0).unwrap()
     }
 
     /// `rows` rows in each reference table, every tenth NULL, under the active key.

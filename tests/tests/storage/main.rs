@@ -10,6 +10,7 @@ mod rights;
 #[allow(dead_code, reason = "made for the rotation's own tests")]
 #[path = "../rotation/site.rs"]
 mod site;
+mod suspended;
 mod tables;
 mod taking;
 

@@ -1,12 +1,14 @@
 //! One rotation in full.
 
 use crate::{
+    commands::limit,
     failure::Failure,
     output::{Output, Table, count, grouped, time},
 };
 use reseal_entities::ledger::{
     Ledger,
     read::{self, Condition, KeyStatus, RotationStatus},
+    throttle::Limits,
 };
 use serde::Serialize;
 
@@ -97,6 +99,12 @@ impl One {
             text += &format!(", completed {}", time(at));
         }
         text += &format!("; {} alive\n", count(s.workers as u64, "worker"));
+        if s.limits != Limits::default() {
+            text += &format!("limits: {}\n", limit::told(&s.limits));
+        }
+        if s.throttled_ms > 0 {
+            text += &format!("stood still for {} s so far, throttled\n", s.throttled_ms / 1_000);
+        }
         for advice in &self.advice {
             text += &format!("{}\n", output.verdict(false, advice));
         }

@@ -4,6 +4,7 @@ mod cells;
 mod fence;
 mod key;
 mod prover;
+mod replicas;
 mod shape;
 
 use super::*;
@@ -260,6 +261,10 @@ impl Source for Postgres {
     async fn identity(&self) -> Result<String, SourceError> {
         let sql = "SELECT system_identifier::text || '/' || current_database() FROM pg_control_system()";
         Ok(sqlx::query_scalar(sql).persistent(false).fetch_one(&self.pool).await?)
+    }
+
+    async fn replicas(&self) -> Result<Replicas, SourceError> {
+        replicas::of(&self.pool).await
     }
 
     async fn missing_rights(&self, shape: &Shape) -> Result<Vec<String>, SourceError> {

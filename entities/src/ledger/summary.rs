@@ -1,0 +1,80 @@
+//! A rotation's state in one sentence, for screens and `needs_attention`.
+
+use super::read::RotationStatus;
+use crate::state::RotationState;
+
+/// Where it stands.
+pub(super) fn summary(s: &RotationStatus) -> String {
+    let done = if s.rows > 0 { format!(", {} % done", s.rows_done * 100 / s.rows) } else { String::new() };
+    if let (Some(who), None) = (&s.paused_by, s.completed_at) {
+        return format!("paused by {who} while {}{done}; waits to be resumed", s.state);
+    }
+    if s.needs_attention {
+        return attention(s);
+    }
+    let idle = if s.workers == 0 { "; no worker is alive" } else { "" };
+    match s.state {
+        RotationState::Requested if s.workers == 0 => "requested; waits for a worker, and none is alive".to_owned(),
+        RotationState::Requested => "requested; waits for a worker to plan it".to_owned(),
+        RotationState::Planning => format!("planning: a new key, then batches of every table{idle}"),
+        RotationState::Reencrypting => {
+            format!("re-encrypting {}{done}{}{idle}", counted(s.rows, "row", "rows"), throttled(s))
+        }
+        RotationState::Proving => {
+            format!("proving: {}{}{idle}", s.detail.as_deref().unwrap_or("fence, sweep and census"), throttled(s))
+        }
+        RotationState::Waiting => match s.waiting_left_ms.unwrap_or(0) {
+            0 => format!("proved, and the waiting time is over; the old key is cleared next{idle}"),
+            left => format!("proved; the old key is suspended and is cleared in {}{idle}", length(left)),
+        },
+        RotationState::Clearing => format!("clearing the old key under held fences{idle}"),
+        RotationState::Completed => "completed; the old key is destroyed".to_owned(),
+        RotationState::Cancelled => {
+            format!("cancelled{done}; values under both keys are readable, and the next rotation retires what is left")
+        }
+        RotationState::RolledBack => "rolled back; a rotation the other way took over".to_owned(),
+    }
+}
+
+/// What needs a person.
+fn attention(s: &RotationStatus) -> String {
+    if s.code.as_deref() == Some("key_used") {
+        let detail = s.detail.as_deref().unwrap_or("a suspended key was used");
+        return format!("held while {}: {detail}; waits for `reseal keys dismiss {}`", s.state, s.id);
+    }
+    let failed = s.batches.get("failed").copied().unwrap_or(0);
+    let mut why = Vec::new();
+    if s.quarantined > 0 {
+        why.push(counted(s.quarantined, "row is quarantined", "rows are quarantined"));
+    }
+    if failed > 0 {
+        why.push(counted(failed, "batch has failed", "batches have failed"));
+    }
+    if let (Some(detail), true) = (&s.detail, why.is_empty()) {
+        why.push(detail.clone());
+    }
+    format!("needs attention while {}: {}", s.state, why.join(", "))
+}
+
+/// A length of time in its two largest units.
+pub(super) fn length(ms: i64) -> String {
+    let seconds = (ms + 999) / 1000;
+    let units = [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
+    let from = units.iter().position(|(n, _)| *n > 0).unwrap_or(3);
+    let shown = units[from..].iter().take(2).filter(|(n, _)| *n > 0);
+    shown.map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(" ")
+}
+
+/// Why it does not go at full speed; since when, once it has stood still for a minute.
+fn throttled(s: &RotationStatus) -> String {
+    match &s.throttle {
+        None => String::new(),
+        Some(t) if !t.stopped => format!(", {}", t.reason),
+        Some(t) if t.for_ms < 60_000 => format!(", throttled: {}", t.reason),
+        Some(t) => format!(", throttled: {} for {} min by now", t.reason, t.for_ms / 60_000),
+    }
+}
+
+fn counted(n: i64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}

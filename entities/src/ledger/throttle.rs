@@ -1,0 +1,179 @@
+//! How fast a rotation may go: what an operator allows, what the dispatch leader publishes once a second,
+//! what workers read.
+
+use super::{
+    LedgerError, audit,
+    time::{now, now_ms},
+};
+use crate::{
+    batches, rotations,
+    state::{BatchState, RotationState},
+};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter,
+    sea_query::{Alias, Expr, ExprTrait, Func, Query, SimpleExpr},
+};
+use serde::Serialize;
+use serde_json::json;
+
+/// How fast one batch in hand may go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// As fast as the database takes it.
+    #[default]
+    Unlimited,
+    /// So many rows an hour, at least one: an hour, so that a small limit can be shared by many lanes.
+    RowsPerHour(i64),
+    /// Not at all until the leader says otherwise.
+    Stopped,
+}
+
+/// What an operator allows one rotation; none is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// Rows re-encrypted per second, over all workers.
+    pub rows_per_second: Option<i64>,
+    /// Batches in hand at once, over all workers.
+    pub lanes: Option<i32>,
+    /// Batches in the queue or in hand.
+    pub batches: Option<i32>,
+}
+
+/// What the leader decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// For each batch in hand.
+    pub pace: Pace,
+    /// Stable; none at full speed.
+    pub code: Option<&'static str>,
+    /// For people.
+    pub reason: Option<String>,
+}
+
+impl rotations::Model {
+    /// How fast one batch of it may go.
+    pub fn pace(&self) -> Pace {
+        match self.pace_rows_per_hour {
+            None => Pace::Unlimited,
+            Some(rows) if rows > 0 => Pace::RowsPerHour(rows),
+            Some(_) => Pace::Stopped,
+        }
+    }
+
+    /// What an operator allows it.
+    pub fn limits(&self) -> Limits {
+        Limits { rows_per_second: self.limit_rows_per_second, lanes: self.limit_lanes, batches: self.limit_batches }
+    }
+}
+
+/// Changes what an open rotation is allowed, in the caller's transaction. `change` is given the present
+/// limits. Says the new ones.
+pub async fn limit_if_open(
+    txn: &impl ConnectionTrait,
+    rotation_id: i64,
+    actor: &str,
+    change: impl FnOnce(Limits) -> Limits,
+) -> Result<Limits, LedgerError> {
+    let rotation = super::read::rotation(txn, rotation_id).await?;
+    let (before, after) = (rotation.limits(), change(rotation.limits()));
+    let limited = rotations::Entity::update_many()
+        .col_expr(rotations::Column::LimitRowsPerSecond, Expr::value(after.rows_per_second))
+        .col_expr(rotations::Column::LimitLanes, Expr::value(after.lanes))
+        .col_expr(rotations::Column::LimitBatches, Expr::value(after.batches))
+        .filter(rotations::Column::Id.eq(rotation_id))
+        .filter(rotations::Column::OpenKeyset.is_not_null())
+        .exec(txn)
+        .await?;
+    if limited.rows_affected != 1 {
+        let ended = format!("rotation {rotation_id} is {}: there is nothing left to limit", rotation.state);
+        return Err(LedgerError::refused("rotation_ended", ended));
+    }
+    let (subject, before, after_json) = (format!("rotation {rotation_id}"), json!(before), json!(after));
+    let entry = audit::Entry { actor, action: "rotation.limited", subject, before, after: after_json };
+    audit::record(txn, entry).await?;
+    Ok(after)
+}
+
+/// Rotations whose pace is to be decided.
+pub async fn paced(db: &impl ConnectionTrait) -> Result<Vec<rotations::Model>, LedgerError> {
+    let going = [RotationState::Planning, RotationState::Reencrypting, RotationState::Proving];
+    let found = rotations::Entity::find()
+        .filter(rotations::Column::State.is_in(going))
+        .filter(rotations::Column::PausedAt.is_null());
+    Ok(found.all(db).await?)
+}
+
+/// Publishes what was decided for a rotation, and adds time that it stood still. `seen` is the rotation as it
+/// was decided on: since when it is so stays while the cause is the same.
+pub async fn publish_if_open(
+    db: &impl ConnectionTrait,
+    seen: &rotations::Model,
+    decided: &Decision,
+    stood_ms: i64,
+) -> Result<(), LedgerError> {
+    let since = match decided.code {
+        None => None,
+        Some(code) if seen.pace_code.as_deref() == Some(code) => seen.pace_since,
+        Some(_) => Some(now_ms(db).await?),
+    };
+    let rows_per_hour = match decided.pace {
+        Pace::Unlimited => None,
+        Pace::RowsPerHour(rows) => Some(rows),
+        Pace::Stopped => Some(0),
+    };
+    let stood: SimpleExpr = Func::coalesce([Expr::col(rotations::Column::ThrottledMs), Expr::value(0_i64)]).into();
+    rotations::Entity::update_many()
+        .col_expr(rotations::Column::PaceRowsPerHour, Expr::value(rows_per_hour))
+        .col_expr(rotations::Column::PaceCode, Expr::value(decided.code))
+        .col_expr(rotations::Column::PaceReason, Expr::value(decided.reason.clone()))
+        .col_expr(rotations::Column::PaceSince, Expr::value(since))
+        .col_expr(rotations::Column::ThrottledMs, stood.add(stood_ms))
+        .filter(rotations::Column::Id.eq(seen.id))
+        .filter(rotations::Column::OpenKeyset.is_not_null())
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// How fast a batch of this rotation may go now.
+pub async fn pace(db: &impl ConnectionTrait, rotation_id: i64) -> Result<Pace, LedgerError> {
+    Ok(rotations::Entity::find_by_id(rotation_id).one(db).await?.map(|r| r.pace()).unwrap_or_default())
+}
+
+/// Batches of a rotation in hand.
+pub async fn in_hand(db: &impl ConnectionTrait, rotation_id: i64) -> Result<u64, LedgerError> {
+    Ok(held(db, rotation_id).count(db).await?)
+}
+
+/// Whether a batch in hand is one too many for its rotation's lanes: those with the largest ids are.
+pub(super) async fn is_surplus(
+    db: &impl ConnectionTrait,
+    batch: &batches::Model,
+    lanes: Option<i32>,
+) -> Result<bool, LedgerError> {
+    let Some(lanes) = lanes else { return Ok(false) };
+    let before = held(db, batch.rotation_id).filter(batches::Column::Id.lt(batch.id)).count(db).await?;
+    Ok(before >= u64::try_from(lanes).unwrap_or(0))
+}
+
+fn held(db: &impl ConnectionTrait, rotation_id: i64) -> sea_orm::Select<batches::Entity> {
+    batches::Entity::find()
+        .filter(batches::Column::RotationId.eq(rotation_id))
+        .filter(batches::Column::State.eq(BatchState::Leased))
+        .filter(Expr::col(batches::Column::LeaseUntil).gte(now(db)))
+}
+
+/// True while the rotation's lanes are not all taken. Two claims at once may both find the last one free;
+/// the surplus is given back at its next checkpoint.
+pub(super) fn has_a_free_lane(db: &impl ConnectionTrait, rotation_id: i64, lanes: Option<i32>) -> Condition {
+    let Some(lanes) = lanes else { return Condition::all() };
+    let b = Alias::new("b");
+    let held = Query::select()
+        .expr(Expr::col((b.clone(), batches::Column::Id)).count())
+        .from_as(batches::Entity, b.clone())
+        .and_where(Expr::col((b.clone(), batches::Column::RotationId)).eq(rotation_id))
+        .and_where(Expr::col((b.clone(), batches::Column::State)).eq(BatchState::Leased.to_string()))
+        .and_where(Expr::col((b, batches::Column::LeaseUntil)).gte(now(db)))
+        .to_owned();
+    Condition::all().add(SimpleExpr::SubQuery(None, Box::new(held.into())).lt(lanes))
+}
