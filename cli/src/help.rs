@@ -28,6 +28,7 @@ Rotate:
   status       shows rotations, or one of them
   pause        stops a rotation's workers at the next chunk
   resume       lets a paused rotation go on
+  limit        how fast a rotation may go: rows per second, lanes, batches
   cancel       stops a rotation; values under both keys stay readable
   rollback     turns a rotation round: the key that gave way is active again
   retry        does failed batches and quarantined rows again
