@@ -97,9 +97,10 @@ fn colours_are_for_terminals_unless_forced_and_never_against_no_color() {
 fn a_log_file_is_appended_to_and_takes_the_log_off_stderr() {
     let reseal = ready(embedded());
     let file = reseal.dir().join("reseal.log").display().to_string();
-    for _ in 0..2 {
+    for starts in 1..=2 {
         let up = reseal.spawn(&["up", "--log-file", &file, "--log-format", "json"]);
-        let written = || std::fs::read_to_string(&file).is_ok_and(|log| log.contains("the worker starts"));
+        let starts_in = |log: String| log.matches("the worker starts").count() == starts;
+        let written = || std::fs::read_to_string(&file).is_ok_and(starts_in);
         wait_until(Duration::from_secs(20), "it logs", || written().then_some(()));
         up.terminate();
         let output = up.wait(Duration::from_secs(20));
