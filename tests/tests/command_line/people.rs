@@ -136,3 +136,28 @@ fn a_worker_that_is_asked_to_drain_ends_well_and_is_listed_as_it_stands() {
     assert_eq!(reseal.json(&["workers", "list", "--all"])["workers"][0]["state"], "stopped");
     assert_eq!(reseal.json(&["workers", "drain", "--all"])["asked"], serde_json::json!([]));
 }
+
+#[test]
+fn limits_are_set_one_by_one_shown_lifted_and_refused_once_a_rotation_has_ended() {
+    let reseal = ready(embedded());
+    assert!(reseal.run(&["rotate"]).ok().stdout.contains("rotation 1"));
+    let limits = |args: &[&str]| reseal.json(&[&["limit", "1"], args].concat())["limits"].clone();
+    let none = serde_json::json!({"rows_per_second": null, "lanes": null, "batches": null});
+    assert_eq!(limits(&[]), none);
+    limits(&["--rows-per-second", "500"]);
+    let both = serde_json::json!({"rows_per_second": 500, "lanes": 2, "batches": null});
+    assert_eq!(limits(&["--lanes", "2"]), both, "the other limit stays");
+    assert_eq!(reseal.json(&["status", "1"])["limits"], both);
+    let words = "at most 500 rows per second, 2 batches in hand";
+    assert!(reseal.run(&["limit", "1"]).ok().stdout.contains(words));
+    assert!(reseal.run(&["status", "1"]).ok().stdout.contains(words));
+    assert_eq!(limits(&["--rows-per-second", "none", "--lanes", "none"]), none);
+    failed(&reseal.run(&["limit", "1", "--lanes", "0"]), 2, &["a number from 1 on", "reseal pause"]);
+    let audit = reseal.run(&["audit", "list", "--json"]).ok().stdout;
+    assert_eq!(audit.matches("rotation.limited").count(), 3, "{audit}");
+
+    let _up = reseal.spawn(&["up"]);
+    let ended = || (reseal.json(&["status", "1"])["state"] == "completed").then_some(());
+    wait_until(Duration::from_secs(60), "it completes", ended);
+    failed(&reseal.run(&["limit", "1", "--lanes", "1"]), 1, &["rotation 1 is completed"]);
+}
