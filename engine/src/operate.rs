@@ -76,14 +76,14 @@ pub async fn resolve(
             Resolved::Current
         }
         Some(Some(cell))
-            if abandon && keyset.key_named_by(layout, &cell).is_none() && target.columns[position].was_not_native() =>
+            if abandon && keyset.key_named_by(layout, &cell).is_none() && target.columns[position].was_plaintext() =>
         {
             drop(cell);
             return Err(EngineError::refused(
                 "plaintext_not_kept",
                 format!(
-                    "row {} of an adopted column holds what is no cell, perhaps a plaintext, and the ledger keeps none: encrypt \
-                     it, or set it to NULL yourself, and run this again",
+                    "row {} holds what is no cell, perhaps a plaintext, and the ledger keeps none: encrypt it, or set it to \
+                     NULL yourself, and run this again",
                     row.row_key
                 ),
             ));

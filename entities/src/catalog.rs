@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// The format of native cells.
 pub const NATIVE: &str = "tink";
+/// The format of cells that are not encrypted yet.
+pub const PLAINTEXT: &str = "plaintext";
 
 // Of columns that were pinned by a rotation before these were recorded.
 fn tink() -> String {
@@ -86,6 +88,11 @@ impl Model {
     /// Its cells once were something else, so only cells that name a current key may be written.
     pub fn was_not_native(&self) -> bool {
         self.format != NATIVE
+    }
+
+    /// What names no key in it may be a plaintext.
+    pub fn was_plaintext(&self) -> bool {
+        self.format == PLAINTEXT
     }
 
     /// The primary key's columns.

@@ -1,7 +1,7 @@
 //! One rotation: from the request until the retired keys are destroyed.
 
 use crate::state::RotationState;
-use sea_orm::entity::prelude::*;
+use sea_orm::{ActiveValue::Set, entity::prelude::*};
 
 /// One rotation. Times are Unix milliseconds, database time.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -120,3 +120,17 @@ pub enum Relation {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// What every rotation begins with.
+pub(crate) fn not_begun() -> ActiveModel {
+    ActiveModel {
+        planning_done: Set(false),
+        waited_ms: Set(0),
+        step_epoch: Set(0),
+        step_due_at: Set(0),
+        step_failures: Set(0),
+        next_ring_at: Set(0),
+        rings: Set(0),
+        ..Default::default()
+    }
+}

@@ -1,5 +1,7 @@
 //! `reseal cancel` and `reseal rollback`.
 
+pub(crate) use super::pause::Args;
+
 use crate::{
     actor::actor,
     context::Context,
@@ -8,15 +10,6 @@ use crate::{
 };
 use reseal_entities::ledger::{cancel, read};
 use serde_json::json;
-
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// The rotation
-    id: i64,
-    /// Why, for the audit
-    #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
-}
 
 pub(crate) async fn cancel(args: Args, context: &Context) -> Result<Exit, Failure> {
     let ledger = ground::ledger_only(&context.config()?).await?;

@@ -12,10 +12,10 @@ use serde_json::json;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The rotation
-    id: i64,
+    pub(super) id: i64,
     /// Why, for the audit
     #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {

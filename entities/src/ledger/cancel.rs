@@ -82,15 +82,8 @@ pub async fn roll_back(
         clear_after_ms: Set(rotation.clear_after_ms),
         writer_ttl_ms: Set(rotation.writer_ttl_ms),
         batch_rows: Set(rotation.batch_rows),
-        planning_done: Set(false),
         requested_at: Set(requested_at),
-        waited_ms: Set(0),
-        step_epoch: Set(0),
-        step_due_at: Set(0),
-        step_failures: Set(0),
-        next_ring_at: Set(0),
-        rings: Set(0),
-        ..Default::default()
+        ..rotations::not_begun()
     };
     let inserted = rotations::Entity::insert(reverse).exec(txn).await;
     let id = inserted.map_err(|e| another_is_open(e, &rotation.keyset))?.last_insert_id;

@@ -67,15 +67,8 @@ pub async fn open_if_none_is(txn: &impl ConnectionTrait, request: &Request) -> R
         clear_after_ms: Set(request.clear_after_ms),
         writer_ttl_ms: Set(request.writer_ttl_ms),
         batch_rows: Set(request.batch_rows),
-        planning_done: Set(false),
         requested_at: Set(now_ms(txn).await?),
-        waited_ms: Set(0),
-        step_epoch: Set(0),
-        step_due_at: Set(0),
-        step_failures: Set(0),
-        next_ring_at: Set(0),
-        rings: Set(0),
-        ..Default::default()
+        ..rotations::not_begun()
     };
     let id = rotations::Entity::insert(row).exec(txn).await?.last_insert_id;
     let after = json!({"keyset": request.keyset, "to_key_id": request.to_key_id, "reason": request.reason, "clear_after_ms": request.clear_after_ms});
