@@ -33,6 +33,9 @@ fn show_tells_of_a_key_what_promoted_and_what_retires_it_and_what_blocks_its_cle
     };
     wait_until(Duration::from_secs(15), "the worker says that it has the key", loaded);
     failed(&reseal.run(&["keys", "show", "7"]), 1, &["no key 7", "reseal keys list"]);
+    reseal.run(&["cancel", "1"]).ok();
+    let text = reseal.run(&["keys", "show", &old]).ok().stdout;
+    assert!(text.contains("rotation 1 no longer retires it: the next rotation of `default`"), "{text}");
 }
 
 #[test]

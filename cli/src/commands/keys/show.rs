@@ -114,13 +114,16 @@ impl Known {
         if k.state == KeyState::Destroyed {
             return String::new();
         }
-        let Some((id, _)) = self.retired_by else {
+        let Some((id, state)) = self.retired_by else {
             let how = match k.state {
                 KeyState::PreActive => format!("`reseal rotate {} --to {}` promotes it", k.keyset, k.key_id),
                 _ => format!("`reseal rotate {}` retires it", k.keyset),
             };
             return format!("\nno rotation retires it, so nothing clears it: {how}\n");
         };
+        if matches!(state, RotationState::Cancelled | RotationState::RolledBack) {
+            return format!("\nrotation {id} no longer retires it: the next rotation of `{}` clears it\n", k.keyset);
+        }
         format!("\nbefore rotation {id} clears it:\n{}", super::super::status::gate(&self.gate, output))
     }
 }
