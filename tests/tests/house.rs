@@ -74,9 +74,23 @@ fn the_binary_by_default_links_no_kms_client() {
 #[test]
 fn storage_knows_no_engine_and_no_queue() {
     knows_none(&house(), "reseal-storage", QUEUES);
-    knows_none(&house(), "reseal-storage", HTTP);
     let rooms = ["reseal-engine", "reseal-worker", "reseal-producer", "reseal-config", "reseal-migration"];
     knows_none(&house(), "reseal-storage", &rooms);
+}
+
+/// With the feature `http` it serves what it does, for who asks for it.
+#[test]
+fn storage_by_default_links_no_server() {
+    let linked = tree("reseal-storage");
+    assert!(!linked.iter().any(|name| ["axum", "hyper"].contains(&name.as_str())), "cargo tree -p reseal-storage");
+}
+
+#[test]
+fn what_http_surfaces_share_knows_no_key_no_database_and_no_queue() {
+    for words in [KEYS, DATABASES, QUEUES] {
+        knows_none(&house(), "reseal-http", words);
+    }
+    knows_none(&house(), "reseal-http", &["reseal-entities"]);
 }
 
 #[test]
@@ -90,7 +104,7 @@ fn worker_and_producer_do_not_link_what_applications_embed() {
 #[test]
 fn the_producer_by_default_links_no_server_and_no_database() {
     let linked = tree("reseal-producer");
-    for name in ["axum", "hyper", "sea-orm", "sqlx"] {
+    for name in ["axum", "axum-server", "sea-orm", "sqlx"] {
         assert!(!linked.contains(&name.to_owned()), "cargo tree -p reseal-producer -i {name}");
     }
     assert!(tree("reseal-entities").contains(&"sea-orm".to_owned()), "the question finds what is there");

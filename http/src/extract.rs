@@ -1,0 +1,106 @@
+//! What a request brings, or a problem that names what is wrong with it.
+
+use crate::Problem;
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
+    http::{header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_path_to_error::{Path as Where, Segment};
+
+/// A JSON body in, or a JSON answer. JSON that nests deeper than 128 is refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Json<T>(pub T);
+
+/// Parameters of the query string.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<T>(pub T);
+
+/// Parameters of the path.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok())) {
+            let detail = "the body is not declared as JSON: send content-type: application/json";
+            return Err(Problem::new(415, "unsupported_media_type", detail));
+        }
+        let body = Bytes::from_request(request, state).await.map_err(|e| unreadable(&e))?;
+        let mut json = serde_json::Deserializer::from_slice(&body);
+        let value = serde_path_to_error::deserialize(&mut json).map_err(|e| {
+            let at = pointer(e.path());
+            wrong(&at, e.inner())
+        })?;
+        json.end().map_err(|e| wrong("", &e))?;
+        Ok(Self(value))
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
+        query.map(|q| Self(q.0)).map_err(|e| {
+            let text = e.body_text();
+            let said = text.rsplit_once("query string: ").map_or(text.as_str(), |(_, said)| said);
+            let (name, detail) = said.split_once(": ").unwrap_or(("query", said));
+            Problem::invalid(name, detail)
+        })
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        path.map(|p| Self(p.0)).map_err(|e| Problem::invalid("path", e.body_text()))
+    }
+}
+
+fn is_json(content_type: Option<&str>) -> bool {
+    let essence = content_type.and_then(|kind| kind.split(';').next()).map(str::trim).unwrap_or_default();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+fn unreadable(rejection: &BytesRejection) -> Problem {
+    match rejection.status().as_u16() {
+        413 => Problem::new(413, "body_too_large", "the body is larger than this route takes: send less at a time"),
+        _ => Problem::new(400, "body_unreadable", "the body did not arrive whole"),
+    }
+}
+
+/// Only what serde says of the shape, never the value.
+fn wrong(at: &str, error: &serde_json::Error) -> Problem {
+    if error.is_data() {
+        let text = error.to_string();
+        let said = text.rsplit_once(" at line ").map_or(text.as_str(), |(said, _)| said);
+        return Problem::invalid(at, said);
+    }
+    let detail = format!("the body is not JSON (line {}, column {})", error.line(), error.column());
+    Problem::new(400, "malformed_json", detail)
+}
+
+fn pointer(path: &Where) -> String {
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => pointer += &format!("/{index}"),
+            Segment::Map { key } => pointer += &format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    pointer
+}
