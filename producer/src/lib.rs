@@ -33,6 +33,7 @@ match enqueue(&ledger, Some(&queue), &request).await? {
 "#
 )]
 
+pub mod api;
 #[cfg(feature = "ledger")]
 mod enqueue;
 

@@ -16,6 +16,7 @@ pub mod dispatch;
 pub mod hold;
 pub mod keys;
 pub mod open;
+pub mod pages;
 pub mod plan;
 pub mod pooled;
 pub mod presence;

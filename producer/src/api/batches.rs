@@ -1,0 +1,94 @@
+//! Batches, failures by cause, quarantined rows.
+
+use super::states::{BatchState, QuarantineState};
+use serde::{Deserialize, Serialize};
+
+/// A batch: a range of a table's primary keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct Batch {
+    /// Its id.
+    pub id: i64,
+    /// Its rotation.
+    pub rotation_id: i64,
+    /// `source:schema.table`.
+    pub table: String,
+    /// Begins after this primary key; none: at the first.
+    pub after_key: Option<String>,
+    /// Ends with this one.
+    pub up_to_key: String,
+    /// Rows when it was planned.
+    pub rows: i64,
+    /// Where it stands.
+    pub state: BatchState,
+    /// Rises with each claim.
+    pub epoch: i64,
+    /// Claims since it last got on.
+    pub attempts: i32,
+    /// Who had it last.
+    pub worker: Option<String>,
+    /// Why it failed; stable.
+    pub code: Option<String>,
+    /// The same for people.
+    pub detail: Option<String>,
+    /// When it was done.
+    pub done_at: Option<String>,
+}
+
+/// What failed for one cause.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct Failure {
+    /// Stable.
+    pub code: String,
+    /// `source:schema.table`.
+    pub table: String,
+    /// Failed batches.
+    pub batches: i64,
+    /// Quarantined rows.
+    pub rows: i64,
+    /// One of them, for people.
+    pub sample: Option<String>,
+    /// `transient`, `size` or `poison`.
+    pub class: String,
+    /// What a person does about it.
+    pub advice: String,
+    /// When the first was found.
+    pub first_at: Option<String>,
+    /// When the last was found.
+    pub last_at: Option<String>,
+}
+
+/// A row that could not be re-encrypted. Never its plaintext; of the cell only its length and the key that it names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct QuarantinedRow {
+    /// Its id.
+    pub id: i64,
+    /// The rotation that found it.
+    pub rotation_id: i64,
+    /// The batch; none: a sweep found it.
+    pub batch_id: Option<i64>,
+    /// `source:schema.table`.
+    pub table: String,
+    /// The column.
+    pub column: String,
+    /// The row's primary key.
+    pub row_key: String,
+    /// Why; stable.
+    pub code: String,
+    /// The key that the cell names.
+    pub found_key_id: Option<i64>,
+    /// Bytes of the cell.
+    pub cell_bytes: i64,
+    /// Where it stands.
+    pub state: QuarantineState,
+    /// When it was found.
+    pub found_at: String,
+    /// When it was resolved.
+    pub resolved_at: Option<String>,
+    /// By whom.
+    pub resolved_by: Option<String>,
+    /// What they said.
+    pub note: Option<String>,
+}
