@@ -1,5 +1,6 @@
 //! Who is alive, and which keys they have loaded.
 
+use crate::ledger::presence::ALIVE_MS;
 use sea_orm::entity::prelude::*;
 use serde::Serialize;
 
@@ -38,3 +39,25 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// The machine: the name is host, process and a random part; a host's own name may have dots.
+    pub fn host(&self) -> &str {
+        self.name.rsplitn(3, '.').nth(2).unwrap_or(&self.name)
+    }
+
+    /// What it says of itself, unless it is silent for `unseen_ms`, or was asked for something that it has not heard yet.
+    pub fn standing(&self, unseen_ms: i64) -> &str {
+        match self.state.as_str() {
+            "stopped" => "stopped",
+            _ if unseen_ms >= ALIVE_MS => "lost",
+            "running" if self.drain_requested_at.is_some() => "asked to drain",
+            said => said,
+        }
+    }
+
+    /// The key ids that it says are in its memory.
+    pub fn loaded(&self) -> Vec<i64> {
+        serde_json::from_str(&self.keys_loaded).unwrap_or_default()
+    }
+}

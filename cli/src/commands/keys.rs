@@ -9,8 +9,6 @@ mod import;
 mod list;
 mod show;
 
-pub(crate) use show::loaded;
-
 use crate::{
     actor::actor,
     context::Context,

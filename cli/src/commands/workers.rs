@@ -7,10 +7,7 @@ use crate::{
     ground,
     output::{Table, count, grouped, time},
 };
-use reseal_entities::{
-    ledger::presence::{self, ALIVE_MS},
-    workers,
-};
+use reseal_entities::ledger::presence;
 use serde_json::json;
 
 #[derive(clap::Subcommand)]
@@ -48,13 +45,13 @@ async fn list(all: bool, context: &Context) -> Result<Exit, Failure> {
         Table::new(&["worker", "version?", "state", "since?", "lanes#", "jobs#", "re-encrypted#", "keys#", "seen?"]);
     let mut objects = Vec::new();
     for (w, unseen_ms) in presence::remembered(ledger.db()).await? {
-        let state = state(&w, unseen_ms);
+        let state = w.standing(unseen_ms);
         if !all && matches!(state, "stopped" | "lost") {
             continue;
         }
-        let keys = super::keys::loaded(&w.keys_loaded);
+        let keys = w.loaded();
         objects.push(json!({
-            "name": w.name, "host": host(&w.name), "version": w.version, "state": state,
+            "name": w.name, "host": w.host(), "version": w.version, "state": state,
             "started_at": time(w.started_at), "seen_at": time(w.seen_at), "lanes": w.lanes,
             "jobs_running": w.jobs_running, "reencrypted": w.reencrypted, "keys_loaded": keys,
             "drain_requested_at": w.drain_requested_at.map(time),
@@ -75,21 +72,6 @@ async fn list(all: bool, context: &Context) -> Result<Exit, Failure> {
         table.or("no worker is alive: start `reseal work` on as many machines as you like, or `reseal up` on one")
     });
     Ok(Exit::Done)
-}
-
-/// What it says of itself, unless it is silent, or was asked for something that it has not heard yet.
-fn state(w: &workers::Model, unseen_ms: i64) -> &str {
-    match w.state.as_str() {
-        "stopped" => "stopped",
-        _ if unseen_ms >= ALIVE_MS => "lost",
-        "running" if w.drain_requested_at.is_some() => "asked to drain",
-        said => said,
-    }
-}
-
-/// The name is host, process and a random part; a host's own name may have dots.
-fn host(name: &str) -> &str {
-    name.rsplitn(3, '.').nth(2).unwrap_or(name)
 }
 
 async fn drain(args: Drain, context: &Context) -> Result<Exit, Failure> {

@@ -45,15 +45,10 @@ async fn look(ledger: &Ledger, key_id: i64) -> Result<Known, Failure> {
         (retired_by, gate) = (Some((id, status.state)), status.gate);
     }
     let alive = presence::alive(db).await?.into_iter();
-    let loaded_by = alive.filter(|w| loaded(&w.keys_loaded).contains(&key_id)).map(|w| w.name).collect();
+    let loaded_by = alive.filter(|w| w.loaded().contains(&key_id)).map(|w| w.name).collect();
     let algorithm = key.algorithm.parse::<Algorithm>().ok();
     let encryptions_max = algorithm.and_then(Algorithm::encryptions_max);
     Ok(Known { key, encryptions_max, promoted_by, retired_by, gate, loaded_by })
-}
-
-/// The key ids that a worker says are in its memory.
-pub(crate) fn loaded(keys: &str) -> Vec<i64> {
-    serde_json::from_str(keys).unwrap_or_default()
 }
 
 impl Known {
