@@ -88,7 +88,9 @@ pub async fn ask(db: &impl ConnectionTrait, key_id: i64) -> Result<Clearing, Led
     let ready = matches!(status.state, RotationState::Waiting | RotationState::Clearing);
     let unmet: Vec<_> = status.gate.iter().filter(|c| !c.met).cloned().collect();
     if ready && unmet.is_empty() {
-        let (gate, workers, code, detail) = (status.gate, status.workers, status.code, status.detail);
+        let failed = status.needs_attention;
+        let (code, detail) = (status.code.filter(|_| failed), status.detail.filter(|_| failed));
+        let (gate, workers) = (status.gate, status.workers);
         return Ok(Clearing::Ready(Ready { state, rotation_id, gate, workers, code, detail }));
     }
     let told: Vec<_> = unmet.iter().map(|c| format!("{} ({})", c.what, c.detail)).collect();
