@@ -90,6 +90,9 @@ pub(crate) enum Command {
     /// Shows and resolves rows that could not be re-encrypted
     #[command(subcommand)]
     Quarantine(commands::quarantine::Quarantine),
+    /// Shows what was asked for over HTTP, and what came of it
+    #[command(subcommand)]
+    Operations(commands::operations::Operations),
     /// Shows and removes the rules in the sources that refuse retired keys
     #[command(subcommand)]
     Fence(commands::fence::Fence),

@@ -10,6 +10,7 @@ pub(crate) mod keys;
 pub(crate) mod limit;
 pub(crate) mod manual;
 pub(crate) mod migrate;
+pub(crate) mod operations;
 pub(crate) mod pause;
 pub(crate) mod quarantine;
 pub(crate) mod resume;
@@ -48,6 +49,7 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<Exit, Fail
         Command::Cancel(args) => cancel::cancel(args, context).await,
         Command::Rollback(args) => cancel::roll_back(args, context).await,
         Command::Quarantine(quarantine) => quarantine::run(quarantine, context).await,
+        Command::Operations(operations) => operations::run(operations, context).await,
         Command::Fence(fence) => fence::run(fence, context).await,
         Command::Census(args) => census::run(args, context).await,
         Command::Completions { shell } => manual::completions(shell),

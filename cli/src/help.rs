@@ -33,6 +33,7 @@ Rotate:
   rollback     turns a rotation round: the key that gave way is active again
   retry        does failed batches and quarantined rows again
   quarantine   list, resolve: rows that could not be re-encrypted
+  operations   list, show: what was asked for over HTTP, and what came of it
 
 Look:
   census       counts encrypted values by key

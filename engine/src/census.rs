@@ -1,5 +1,9 @@
 //! Census: counting cells by key id, reading no plaintext; and what a proof asks of a column.
 
+mod told;
+
+pub use told::{Census, Counted, CountedColumn, told};
+
 use crate::{
     engine::{Engine, Target, by_table},
     error::EngineError,

@@ -8,6 +8,7 @@ use reseal_entities::{
         clear, close,
         dispatch::{self, Of},
         now_ms,
+        operations::{due, work},
         throttle::{self, Pace},
     },
     rotations,
@@ -21,6 +22,9 @@ use std::{
 
 /// Rotations that may be ready to close are looked at so often.
 const CLOSING: Duration = Duration::from_secs(15);
+
+/// Operations in the queue or in hand at once. Each takes a lane from batches.
+const OPERATIONS_MAX: u64 = 100;
 
 /// What one process remembers between rounds; all of it may be lost.
 #[derive(Debug, Default)]
@@ -55,6 +59,7 @@ impl Dispatcher {
         self.throttle.lock().await.round(engine).await?;
         self.observe_waiting(engine).await?;
         self.close(engine).await?;
+        give_up_abandoned_operations(engine).await?;
         let incarnation =
             bell.incarnation().await.map_err(|e| EngineError::refused("queue_unreachable", e.to_string()))?;
         let txn = engine.ledger.begin().await?;
@@ -62,7 +67,9 @@ impl Dispatcher {
             tracing::info!("the queue is new or was emptied: everything open is rung for again");
         }
         txn.commit().await?;
-        let rings = ring_rotations(engine, bell).await? + ring_batches(engine, bell).await?;
+        let rings = ring_rotations(engine, bell).await?
+            + ring_operations(engine, bell).await?
+            + ring_batches(engine, bell).await?;
         Ok(Round { led: true, rings })
     }
 
@@ -133,6 +140,37 @@ async fn ring_rotations(engine: &Engine, bell: &dyn Doorbell) -> Result<usize, E
             rings += 1;
         } else {
             dispatch::note_rotation_ring(db, rotation.id, 0).await?;
+            break; // a queue that is away would make each further ring wait, too
+        }
+    }
+    Ok(rings)
+}
+
+/// An operation at which worker after worker dies would else take one after the other with it.
+async fn give_up_abandoned_operations(engine: &Engine) -> Result<(), EngineError> {
+    for operation in work::abandoned(engine.ledger.db()).await? {
+        let txn = engine.ledger.begin().await?;
+        if work::fail_if_abandoned(&txn, &engine.worker, &operation).await? {
+            txn.commit().await?;
+            tracing::warn!(operation = operation.id, "given up: its workers died at it");
+        }
+    }
+    Ok(())
+}
+
+async fn ring_operations(engine: &Engine, bell: &dyn Doorbell) -> Result<usize, EngineError> {
+    let (db, mut rings) = (engine.ledger.db(), 0);
+    let room = OPERATIONS_MAX.saturating_sub(due::outstanding(db).await?);
+    if room == 0 {
+        return Ok(0);
+    }
+    for operation in due::operations(db, room).await? {
+        let job = Job { kind: JobKind::Operation, id: operation.id };
+        due::note_ring(db, operation.id, dispatch::RING_AGAIN_MS).await?;
+        if ring(engine, bell, &job, operation.rings + 1).await {
+            rings += 1;
+        } else {
+            due::note_ring(db, operation.id, 0).await?;
             break; // a queue that is away would make each further ring wait, too
         }
     }

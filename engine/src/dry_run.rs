@@ -138,7 +138,7 @@ pub async fn dry_run(engine: &Engine, keyset: &str, to: Option<i64>) -> Result<D
     let (found, columns) = match (check::look(engine).await, check::registered_and_declared(engine).await) {
         (Ok(found), Ok(columns)) => (found, columns),
         (Err(e), _) | (_, Err(e)) => {
-            problems.push(e.to_string());
+            problems.push(e.told());
             (Findings::default(), Vec::new())
         }
     };
@@ -158,7 +158,7 @@ pub async fn dry_run(engine: &Engine, keyset: &str, to: Option<i64>) -> Result<D
         let path = format!("{}:{}.{}", table[0].source, table[0].schema_name, table[0].table_name);
         match engine.target(table).await {
             Ok(target) => tables.push(forecast(engine, &target, path, keyset, algorithm).await?),
-            Err(e) if problems.is_empty() => problems.push(format!("{path}: {e}")),
+            Err(e) if problems.is_empty() => problems.push(format!("{path}: {}", e.told())),
             Err(_) => {} // the check has said so
         }
     }

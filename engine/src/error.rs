@@ -65,6 +65,14 @@ impl EngineError {
             Self::Refused { code, .. } => code,
         }
     }
+
+    /// Its text for whoever asked, who need not see what a driver says of the ledger.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Ledger(LedgerError::Database(_)) => "the ledger's database failed: see the worker's log".to_owned(),
+            told => told.to_string(),
+        }
+    }
 }
 
 impl From<sea_orm::DbErr> for EngineError {

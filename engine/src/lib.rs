@@ -38,6 +38,8 @@ pub mod check;
 
 pub mod operate;
 
+pub mod operation;
+
 pub use engine::{Engine, Stop};
 pub use error::EngineError;
 pub use step::Stepped;

@@ -30,7 +30,7 @@ pub enum Stepped {
     },
 }
 
-const RENEW: Duration = Duration::from_secs(5);
+pub(crate) const RENEW: Duration = Duration::from_secs(5);
 const LOOK_FOR_STOP: Duration = Duration::from_millis(250);
 
 /// Claims a rotation's step, runs `work` while renewing the lease, and writes down how it ended.
@@ -85,7 +85,8 @@ async fn keep(engine: &Engine, rotation_id: i64, epoch: i64) -> EngineError {
     }
 }
 
-async fn stopped(stop: Stop<'_>) {
+/// Resolves when the worker is asked to stop.
+pub(crate) async fn stopped(stop: Stop<'_>) {
     while !stop() {
         tokio::time::sleep(LOOK_FOR_STOP).await;
     }

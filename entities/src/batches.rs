@@ -49,6 +49,8 @@ pub struct Model {
     /// The same for people; never a driver's text with data in it.
     #[sea_orm(column_type = "Text", nullable)]
     pub detail: Option<String>,
+    /// When it was last given up for a person; none of a batch that never was.
+    pub failed_at: Option<i64>,
     /// When dispatch rings for it again.
     pub next_ring_at: i64,
     /// Rings so far: part of the message's id.

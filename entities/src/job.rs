@@ -17,6 +17,9 @@ pub enum JobKind {
     Prove,
     /// Destroy a rotation's retired keys.
     Clear,
+    /// Do what somebody asked for: a dry run, a census, a clearing to be followed. A worker of an older
+    /// version takes it for unknown and drops it, and dispatch rings again.
+    Operation,
     /// A message of another version or hand; acknowledged and counted, never acted on.
     #[default]
     #[serde(other)]
@@ -29,7 +32,8 @@ pub enum JobKind {
 pub struct Job {
     /// What to look at.
     pub kind: JobKind,
-    /// The batch's id for [`JobKind::Batch`], the rotation's for every other kind.
+    /// The batch's id for [`JobKind::Batch`], the operation's for [`JobKind::Operation`], the rotation's for
+    /// every other kind.
     pub id: i64,
 }
 
@@ -40,6 +44,7 @@ impl std::fmt::Display for Job {
             JobKind::Batch => 'b',
             JobKind::Prove => 'v',
             JobKind::Clear => 'c',
+            JobKind::Operation => 'o',
             JobKind::Unknown => 'u',
         };
         write!(f, "{letter}{}", self.id)

@@ -12,6 +12,7 @@ pub mod catalog;
 pub mod identity;
 pub mod keys;
 pub mod keysets;
+pub mod operations;
 pub mod planned_tables;
 pub mod progress;
 pub mod proofs;

@@ -50,6 +50,11 @@ impl Model {
     pub fn path(&self) -> String {
         format!("{}:{}.{}", self.source, self.schema_name, self.table_name)
     }
+
+    /// Whether a person means this table by `source:schema.table` or its name alone.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.path() == name || self.table_name == name
+    }
 }
 
 /// What it points to.

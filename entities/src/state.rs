@@ -223,6 +223,48 @@ impl Law for BatchState {
     }
 }
 
+states! {
+    /// Where an operation stands: work that somebody asked for and a worker does.
+    OperationState {
+        /// Waits for a worker, perhaps until its time comes again.
+        Requested,
+        /// A worker holds it until `lease_until`.
+        Running,
+        /// Done; its result is kept.
+        Succeeded,
+        /// Given up; its code says why.
+        Failed,
+    }
+}
+
+/// What can happen to an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter)]
+pub enum OperationEvent {
+    /// A worker takes it, also from one whose lease has run out.
+    Claim,
+    /// Its worker gives it back: drained, or to be looked at again later.
+    Release,
+    /// Its worker has done it.
+    Succeed,
+    /// Its worker gives it up, or too many workers died at it.
+    Fail,
+}
+
+impl Law for OperationState {
+    type Event = OperationEvent;
+    const WHAT: &'static str = "an operation";
+
+    fn edge(event: OperationEvent) -> (&'static [Self], Self) {
+        use OperationState::*;
+        match event {
+            OperationEvent::Claim => (&[Requested, Running], Running),
+            OperationEvent::Release => (&[Running], Requested),
+            OperationEvent::Succeed => (&[Running], Succeeded),
+            OperationEvent::Fail => (&[Running], Failed),
+        }
+    }
+}
+
 impl RotationState {
     /// The states that nothing leads on from, but that a cancelled rotation can still be turned round.
     pub const ENDED: [Self; 3] = [Self::Completed, Self::Cancelled, Self::RolledBack];

@@ -1,7 +1,7 @@
 //! The engine's steps, as the worker performs them.
 
 use crate::{Asked, Drain, Presence, State, Steps};
-use reseal_engine::{Engine, EngineError, clear, dispatch::Dispatcher, plan, prove, reencrypt};
+use reseal_engine::{Engine, EngineError, clear, dispatch::Dispatcher, operation, plan, prove, reencrypt};
 use reseal_entities::{
     job::{Doorbell, Job, JobKind},
     ledger::{dispatch, presence},
@@ -30,6 +30,7 @@ impl EngineSteps {
             JobKind::Batch => reencrypt::batch(engine, job.id, stop).await.map(|_| ()),
             JobKind::Prove => prove::prove(engine, job.id, stop).await.map(|_| ()),
             JobKind::Clear => clear::clear(engine, job.id, stop).await.map(|_| ()),
+            JobKind::Operation => operation::perform(engine, job.id, stop).await.map(|_| ()),
             JobKind::Unknown => Ok(()),
         }
     }

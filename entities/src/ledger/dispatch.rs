@@ -1,7 +1,7 @@
 //! What dispatch asks and notes: who leads, what is due, what was rung.
 
 use super::{
-    LedgerError,
+    LedgerError, operations,
     time::{now, now_plus},
 };
 use crate::{
@@ -69,6 +69,7 @@ pub async fn meet_queue(txn: &impl ConnectionTrait, incarnation: &str) -> Result
         .filter(rotations::Column::OpenKeyset.is_not_null())
         .exec(txn)
         .await?;
+    operations::due::all_again(txn).await?;
     Ok(true)
 }
 
@@ -146,7 +147,7 @@ pub async fn due_batches(db: &impl ConnectionTrait, of: &Of, limit: u64) -> Resu
 }
 
 /// Not rung lately, or rung last before the lease ran out: whoever that ring found is dead.
-fn rung_before(
+pub(super) fn rung_before(
     db: &impl ConnectionTrait,
     next_ring_at: impl IntoColumnRef,
     lease_until: impl IntoColumnRef,

@@ -137,6 +137,7 @@ pub async fn fail_if_held(
     detail: &str,
 ) -> Result<bool, LedgerError> {
     let failed = held(batch, BatchEvent::Fail)
+        .col_expr(batches::Column::FailedAt, now(db))
         .col_expr(batches::Column::LeaseUntil, Expr::value(Option::<i64>::None))
         .col_expr(batches::Column::Attempts, Expr::col(batches::Column::Attempts).add(1))
         .col_expr(batches::Column::Code, Expr::value(code))

@@ -14,8 +14,10 @@ use crate::{
 };
 
 /// What no entity can say: an index over several columns that is not unique.
-const ONLY_IN_THE_MIGRATION: [&str; 1] =
-    ["only the migration says: index on reseal_batches (rotation_id, state, next_ring_at)"];
+const ONLY_IN_THE_MIGRATION: [&str; 2] = [
+    "only the migration says: index on reseal_batches (rotation_id, state, next_ring_at)",
+    "only the migration says: index on reseal_operations (state, due_at)",
+];
 
 /// The statements that make an entity's table and its indexes.
 fn create<E: EntityTrait>(backend: DbBackend, entity: E) -> Vec<String> {
@@ -43,6 +45,7 @@ fn ledger_entities(backend: DbBackend) -> Vec<String> {
         create(backend, entities::sources::Entity),
         create(backend, entities::workers::Entity),
         create(backend, entities::writers::Entity),
+        create(backend, entities::operations::Entity),
         create(backend, entities::audit::Entity),
         create(backend, entities::audit_head::Entity),
     ]

@@ -2,7 +2,7 @@
 //! what the bell rings for, one job at a time.
 
 use reseal_config::{ChunkRows, Column, Config, Encoding, Fence, Format, SecretUrl, Source, Table};
-use reseal_engine::{Engine, clear, dispatch::Dispatcher, plan, prove, reencrypt};
+use reseal_engine::{Engine, clear, dispatch::Dispatcher, operation, plan, prove, reencrypt};
 use reseal_entities::{
     app::{messages, sync_queue, user_profiles},
     job::{Doorbell, Job, JobKind, RingError},
@@ -299,6 +299,7 @@ impl Site {
             JobKind::Batch => reencrypt::batch(engine, job.id, stop).await.map(|_| ()),
             JobKind::Prove => prove::prove(engine, job.id, stop).await.map(|_| ()),
             JobKind::Clear => clear::clear(engine, job.id, stop).await.map(|_| ()),
+            JobKind::Operation => operation::perform(engine, job.id, stop).await.map(|_| ()),
             JobKind::Unknown => Ok(()),
         }
     }
