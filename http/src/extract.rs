@@ -14,6 +14,9 @@ use serde_path_to_error::{Path as Where, Segment};
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 
+/// A JSON body as it arrived, to be parsed where that holds nobody up: a large one takes milliseconds.
+pub struct JsonBody(pub Bytes);
+
 /// Parameters of the query string.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<T>(pub T);
@@ -26,18 +29,32 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        JsonBody::from_request(request, state).await?.parse().map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_json(request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok())) {
             let detail = "the body is not declared as JSON: send content-type: application/json";
             return Err(Problem::new(415, "unsupported_media_type", detail));
         }
-        let body = Bytes::from_request(request, state).await.map_err(|e| unreadable(&e))?;
-        let mut json = serde_json::Deserializer::from_slice(&body);
+        Bytes::from_request(request, state).await.map(Self).map_err(|e| unreadable(&e))
+    }
+}
+
+impl JsonBody {
+    /// What it says. JSON that nests deeper than 128 is refused.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let mut json = serde_json::Deserializer::from_slice(&self.0);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|e| {
             let at = pointer(e.path());
             wrong(&at, e.inner())
         })?;
         json.end().map_err(|e| wrong("", &e))?;
-        Ok(Self(value))
+        Ok(value)
     }
 }
 
@@ -87,10 +104,19 @@ fn wrong(at: &str, error: &serde_json::Error) -> Problem {
     if error.is_data() {
         let text = error.to_string();
         let said = text.rsplit_once(" at line ").map_or(text.as_str(), |(said, _)| said);
-        return Problem::invalid(at, said);
+        return Problem::invalid(at, without_the_value(said));
     }
     let detail = format!("the body is not JSON (line {}, column {})", error.line(), error.column());
     Problem::new(400, "malformed_json", detail)
+}
+
+/// serde quotes what it found in the place of something else, and that may be a secret.
+fn without_the_value(said: &str) -> String {
+    let quoted = said.starts_with("invalid type: ") || said.starts_with("invalid value: ");
+    match (said.find(['"', '`']), said.rsplit_once(", expected ")) {
+        (Some(value), Some((_, expected))) if quoted => format!("{}, expected {expected}", said[..value].trim_end()),
+        _ => said.to_owned(),
+    }
 }
 
 fn pointer(path: &Where) -> String {
@@ -103,4 +129,24 @@ fn pointer(path: &Where) -> String {
         }
     }
     pointer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused<T: DeserializeOwned + std::fmt::Debug>(body: &'static str) -> Problem {
+        JsonBody(Bytes::from_static(body.as_bytes())).parse::<T>().expect_err(body)
+    }
+
+    #[test]
+    fn a_value_in_the_wrong_place_is_named_by_its_place_and_never_quoted() {
+        let problem = refused::<Vec<Vec<u32>>>(r#"[[1, "a \", expected b"]]"#);
+        assert_eq!(problem.detail, "/0/1: invalid type: string, expected u32");
+        let problem = refused::<Vec<String>>("[4711]");
+        assert_eq!(problem.detail, "/0: invalid type: integer, expected a string");
+        assert_eq!(problem.errors[0].pointer, "/0");
+        assert_eq!(refused::<u8>("4711").detail, ": invalid value: integer, expected u8");
+        assert_eq!(refused::<u8>("[]").detail, ": invalid type: sequence, expected u8");
+    }
 }

@@ -19,7 +19,7 @@ pub use problem::{FieldError, Problem};
 
 #[cfg(feature = "server")]
 pub use {
-    extract::{Json, Path, Query},
+    extract::{Json, JsonBody, Path, Query},
     limits::{Limits, limited},
     request_id::{RequestId, with_request_id},
 };
