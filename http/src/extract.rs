@@ -47,6 +47,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
 
 impl JsonBody {
     /// What it says. JSON that nests deeper than 128 is refused.
+    #[expect(clippy::result_large_err, reason = "a problem is made once, and answered")]
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let mut json = serde_json::Deserializer::from_slice(&self.0);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|e| {

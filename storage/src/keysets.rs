@@ -1,5 +1,7 @@
 //! Keysets in memory: loaded from the ledger, refreshed, and looked up again at an unknown key
 
+#[cfg(feature = "http")]
+mod reencrypting;
 mod slot;
 mod suspended;
 mod unknown;
@@ -16,6 +18,7 @@ use sea_orm::ActiveEnum;
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
+use slot::Known;
 pub(crate) use slot::{Loaded, Slot};
 
 use crate::{StorageError, counters::Counted};
@@ -97,12 +100,20 @@ impl Keysets {
         Ok(slot.loaded().unwrap_or(loaded))
     }
 
-    async fn first(&self, slot: &Slot) -> Result<Arc<Loaded>, StorageError> {
+    async fn first(&self, slot: &Arc<Slot>) -> Result<Arc<Loaded>, StorageError> {
         let _flight = slot.flight.lock().await;
-        match slot.loaded() {
-            Some(loaded) => Ok(loaded),
-            None => self.load(slot).await,
+        if let Some(loaded) = slot.loaded() {
+            return Ok(loaded);
         }
+        let loaded = self.load(slot).await;
+        if let Err(StorageError::NoKeyset(name)) = &loaded {
+            // Names come over HTTP, too: made-up ones must not fill the memory.
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            if slots.get(name).is_some_and(|kept| Arc::ptr_eq(kept, slot)) {
+                slots.remove(name);
+            }
+        }
+        loaded
     }
 
     /// Refreshes what will be too old before the next look.
@@ -168,9 +179,9 @@ impl Keysets {
             Ok(asked) => asked,
         };
         match loaded {
-            Ok((keyset, ids)) => {
+            Ok((keyset, known)) => {
                 let before = slot.loaded().map(|l| l.keyset.active());
-                let loaded = slot.keep(Loaded { keyset, ids, began });
+                let loaded = slot.keep(Loaded { keyset, known, began });
                 if before != Some(loaded.keyset.active()) {
                     self.changed.notify_one();
                 }
@@ -185,10 +196,10 @@ impl Keysets {
         }
     }
 
-    async fn ask(&self, keyset: &str) -> Result<(Keyset, std::collections::HashSet<u32>), StorageError> {
+    async fn ask(&self, keyset: &str) -> Result<(Keyset, Known), StorageError> {
         let all = ledger_keys::all(self.ledger.db()).await.map_err(StorageError::Ledger)?;
         let id_of = |key_id: i64| KeyId(u32::try_from(key_id).unwrap_or_default());
-        let ids: std::collections::HashSet<u32> = all.iter().map(|k| id_of(k.key_id).0).collect();
+        let known: Known = all.iter().map(|k| (id_of(k.key_id), k.compromised_at.is_some())).collect();
         let own: Vec<_> = all.iter().filter(|k| k.keyset == keyset).map(|k| (k, k.state.to_value())).collect();
         if own.is_empty() {
             return Err(StorageError::NoKeyset(keyset.to_owned()));
@@ -203,7 +214,7 @@ impl Keysets {
         });
         let unwrapped = Keyset::unwrap(keyset, &*self.kek, stored);
         let unwrapped = unwrapped.map_err(|error| StorageError::Keys { keyset: keyset.to_owned(), error })?;
-        Ok((unwrapped.knowing(ids.iter().map(|id| KeyId(*id))), ids))
+        Ok((unwrapped.knowing(known.keys().copied()), known))
     }
 
     /// The plaintext of what a column holds. An id that the keyset does not know is looked up in the

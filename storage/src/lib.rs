@@ -13,6 +13,8 @@ mod cells;
 mod counters;
 mod error;
 mod field;
+#[cfg(feature = "http")]
+pub mod http;
 mod keysets;
 mod options;
 mod payload;

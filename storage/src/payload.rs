@@ -123,6 +123,12 @@ impl io::Write for Wiping {
     }
 }
 
+impl AsRef<[u8]> for Wiping {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl std::ops::Deref for Wiping {
     type Target = [u8];
 

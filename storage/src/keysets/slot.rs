@@ -1,7 +1,7 @@
 //! One keyset in memory
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
@@ -10,18 +10,20 @@ use reseal_keyring::{KeyId, Keyset};
 
 use super::{suspended::Uses, unknown::Unknown};
 
+/// Every key of the ledger, of whatever keyset, and whether people take it for compromised.
+pub(super) type Known = HashMap<KeyId, bool>;
+
 /// A keyset as the ledger had it at one moment.
 pub(crate) struct Loaded {
     pub(crate) keyset: Keyset,
-    /// Every key of the ledger, of whatever keyset.
-    pub(super) ids: HashSet<u32>,
+    pub(super) known: Known,
     /// Before the question was sent.
     pub(super) began: Instant,
 }
 
 impl Loaded {
     pub(super) fn knows(&self, key_id: KeyId) -> bool {
-        self.ids.contains(&key_id.0)
+        self.known.contains_key(&key_id)
     }
 }
 
