@@ -29,6 +29,7 @@ pub mod steps;
 mod summary;
 pub mod throttle;
 pub mod time;
+pub mod tokens;
 pub mod writers;
 
 pub use connect::Ledger;
