@@ -4,6 +4,7 @@
 //! [`crate::state`], and its name says it. What returns `false` or `None` changed nothing. Time is
 //! the database's; transactions that write begin IMMEDIATE on SQLite.
 
+pub mod approve;
 pub mod audit;
 pub mod cancel;
 pub mod catalog;
@@ -13,6 +14,7 @@ pub mod close;
 pub mod compromise;
 pub mod connect;
 pub mod dispatch;
+mod gate;
 pub mod hold;
 pub mod keys;
 pub mod open;
