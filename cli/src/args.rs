@@ -87,6 +87,8 @@ pub(crate) enum Command {
     Cancel(commands::cancel::Args),
     /// Turns a rotation round: the key that gave way becomes active again
     Rollback(commands::cancel::Args),
+    /// Says, as somebody other than who asked for it, that a rotation may clear its old key
+    Approve(commands::approve::Args),
     /// Shows and resolves rows that could not be re-encrypted
     #[command(subcommand)]
     Quarantine(commands::quarantine::Quarantine),
@@ -101,6 +103,9 @@ pub(crate) enum Command {
     /// Shows, verifies and exports who did what when
     #[command(subcommand)]
     Audit(commands::audit::Audit),
+    /// Makes, shows and revokes tokens for the HTTP API
+    #[command(subcommand)]
+    Token(commands::token::Token),
     /// Prints what makes a shell complete these commands
     #[command(after_help = commands::manual::COMPLETIONS)]
     Completions {

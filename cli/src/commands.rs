@@ -1,5 +1,6 @@
 //! One command, one file. None of them decides anything: the laws are the ledger's.
 
+pub(crate) mod approve;
 pub(crate) mod audit;
 pub(crate) mod cancel;
 pub(crate) mod catalog;
@@ -17,6 +18,7 @@ pub(crate) mod resume;
 pub(crate) mod retry;
 pub(crate) mod rotate;
 pub(crate) mod status;
+pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod work;
 pub(crate) mod workers;
@@ -46,12 +48,14 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<Exit, Fail
         Command::Pause(args) => pause::run(args, context).await,
         Command::Resume(args) => resume::run(args, context).await,
         Command::Limit(args) => limit::run(args, context).await,
+        Command::Approve(args) => approve::run(args, context).await,
         Command::Cancel(args) => cancel::cancel(args, context).await,
         Command::Rollback(args) => cancel::roll_back(args, context).await,
         Command::Quarantine(quarantine) => quarantine::run(quarantine, context).await,
         Command::Operations(operations) => operations::run(operations, context).await,
         Command::Fence(fence) => fence::run(fence, context).await,
         Command::Census(args) => census::run(args, context).await,
+        Command::Token(token) => token::run(token, context).await,
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { folder } => manual::pages(folder.as_deref(), &context.output),
         Command::Audit(audit) => audit::run(audit, context).await,

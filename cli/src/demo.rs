@@ -75,6 +75,7 @@ async fn rotation(folder: &std::path::Path, args: &Args, context: &Context) -> R
         clear_after_ms: ms(world.config.rotation.require_clear_after()?),
         writer_ttl_ms: ms(world.config.rotation.writer_ttl),
         batch_rows: i32::try_from(world.config.rotation.batch_rows).unwrap_or(i32::MAX),
+        needs_approval: false,
     };
     let opened = enqueue(&world.ledger, Some(&worker.queue), &request).await?;
     let (Opened::Created(id) | Opened::Replayed(id) | Opened::AlreadyOpen(id)) = opened;

@@ -31,6 +31,7 @@ Rotate:
   limit        how fast a rotation may go: rows per second, lanes, batches
   cancel       stops a rotation; values under both keys stay readable
   rollback     turns a rotation round: the key that gave way is active again
+  approve      lets a clearing go on that somebody else has asked for
   retry        does failed batches and quarantined rows again
   quarantine   list, resolve: rows that could not be re-encrypted
   operations   list, show: what was asked for over HTTP, and what came of it
@@ -39,6 +40,9 @@ Look:
   census       counts encrypted values by key
   fence        list, sql, remove: the rules in sources that refuse retired keys
   audit        list, verify, export: who did what when
+
+Let in:
+  token        create, list, revoke: who may call the HTTP API, and do what
 
 More:
   help         more about one of these

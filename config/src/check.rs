@@ -118,6 +118,7 @@ fn rotation(raw: raw::Rotation, at: &Layers) -> Result<Rotation> {
         chunk_rows: raw.chunk_rows,
         outstanding_batches_max: raw.outstanding_batches_max,
         writer_ttl: duration(&raw.writer_ttl, "rotation.writer_ttl")?,
+        two_person: raw.two_person,
         clear_after: raw.clear_after.map(|text| duration(&text, "rotation.clear_after")).transpose()?,
     })
 }

@@ -212,6 +212,8 @@ pub struct Rotation {
     pub outstanding_batches_max: u32,
     /// How long applications may go on writing with an old keyset before the fence; default 60 s.
     pub writer_ttl: Duration,
+    /// A clearing waits until somebody other than who asked for the rotation has approved it; default false.
+    pub two_person: bool,
     /// The wait between proof and clearing. A file has no default for it, because zero makes
     /// older backups unreadable at once: see [`Rotation::require_clear_after`].
     pub clear_after: Option<Duration>,

@@ -137,6 +137,7 @@ pub(crate) struct Rotation {
     pub(crate) chunk_rows: ChunkRows,
     pub(crate) outstanding_batches_max: u32,
     pub(crate) writer_ttl: String,
+    pub(crate) two_person: bool,
     pub(crate) clear_after: Option<String>,
 }
 
@@ -147,6 +148,7 @@ impl Default for Rotation {
             chunk_rows: ChunkRows::Auto,
             outstanding_batches_max: 1_000,
             writer_ttl: "60s".to_owned(),
+            two_person: false,
             clear_after: None,
         }
     }

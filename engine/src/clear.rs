@@ -32,12 +32,7 @@ async fn work(engine: &Engine, mut rotation: rotations::Model) -> Result<Stepped
         let txn = engine.ledger.begin().await?;
         if !clear::intend_if_waited(&txn, &engine.worker, &rotation).await? {
             txn.rollback().await?;
-            let left = std::cmp::max(rotation.clear_after_ms - rotation.waited_ms, 1_000);
-            return Ok(Stepped::Waits {
-                again_in_ms: left.min(60_000),
-                code: "clear_after",
-                detail: "the waiting time is not over".to_owned(),
-            });
+            return Ok(not_yet(&rotation));
         }
         txn.commit().await?;
         rotation.state = RotationState::Clearing;
@@ -72,6 +67,24 @@ async fn work(engine: &Engine, mut rotation: rotations::Model) -> Result<Stepped
     txn.commit().await?;
     tracing::info!(rotation = rotation.id, "completed: the old key is destroyed");
     Ok(Stepped::Done)
+}
+
+/// What a rotation still waits for. Approving makes the step due at once; a minute is for whoever approves in
+/// this very moment.
+fn not_yet(rotation: &rotations::Model) -> Stepped {
+    let left = rotation.clear_after_ms - rotation.waited_ms;
+    if left <= 0 && rotation.needs_approval && rotation.approved_at.is_none() {
+        let detail = format!(
+            "somebody other than {} has to approve the clearing: `reseal approve {}`",
+            rotation.requested_by, rotation.id
+        );
+        return Stepped::Waits { again_in_ms: 60_000, code: "approval", detail };
+    }
+    Stepped::Waits {
+        again_in_ms: left.clamp(1_000, 60_000),
+        code: "clear_after",
+        detail: "the waiting time is not over".to_owned(),
+    }
 }
 
 /// A backup on another machine's disk would outlive its key.

@@ -90,9 +90,11 @@ pub async fn resolve(
         }
         Some(Some(cell)) if abandon => {
             // Kept first, so that no line of this loses the bytes.
-            if !ledger_quarantine::keep_bytes(db, row.id, cell.clone()).await? {
+            let txn = engine.ledger.begin().await?;
+            if !ledger_quarantine::keep_bytes_if_unresolved(&txn, actor, &row, cell.clone()).await? {
                 return Err(resolved_already(&row));
             }
+            txn.commit().await?;
             if !target.source.abandon(&target.shape, &row.row_key, &row.column_name, &cell).await? {
                 return Err(EngineError::refused(
                     "changed_underneath",
@@ -176,7 +178,7 @@ pub async fn fence_sql(engine: &Engine, path: &str) -> Result<Vec<String>, Engin
     Ok(target.source.fence_sql(&target.shape, &fence_of(&column, &keys, None)))
 }
 
-/// Takes a column's fence down, audited; also of a column that was renamed or dropped since. Refused
+/// Takes a column's fence down, audited before and after; also of a column that was renamed or dropped since. Refused
 /// while a rotation of its keyset waits or clears: its proof stands on the fence. One that proves puts
 /// the fence up again.
 pub async fn remove_fence(engine: &Engine, actor: &str, path: &str) -> Result<(), EngineError> {
@@ -190,17 +192,23 @@ pub async fn remove_fence(engine: &Engine, actor: &str, path: &str) -> Result<()
             ));
         }
     }
-    let txn = engine.ledger.begin().await?;
-    let entry = audit::Entry {
-        actor,
-        action: "fence.removed",
-        subject: path.to_owned(),
-        before: json!(null),
-        after: json!(null),
-    };
-    audit::record(&txn, entry).await?;
     let source = engine.source(&column.source)?;
+    // The source is another database: dying in between leaves word of what was begun, never a fence that is down
+    // and nobody's doing.
+    note_fence(engine, actor, &column, "fence.removing").await?;
     source.unfence(&column.schema_name, &column.table_name, &column.column_name).await?;
+    note_fence(engine, actor, &column, "fence.removed").await
+}
+
+async fn note_fence(
+    engine: &Engine,
+    actor: &str,
+    column: &catalog_row::Model,
+    action: &'static str,
+) -> Result<(), EngineError> {
+    let txn = engine.ledger.begin().await?;
+    let entry = audit::Entry { actor, action, subject: column.path(), before: json!(null), after: json!(null) };
+    audit::record(&txn, entry).await?;
     txn.commit().await?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 use reseal_entities::{
     keys,
-    ledger::{catalog, close, keys as ledger_keys, now_ms, plan, sources, steps},
+    ledger::{approve, catalog, close, keys as ledger_keys, now_ms, plan, sources, steps},
     planned_tables, rotations,
     state::{KeyState, RotationEvent, RotationState},
 };
@@ -27,6 +27,7 @@ async fn work(engine: &Engine, mut rotation: rotations::Model) -> Result<Stepped
         close::close_if_nothing_is_open(&engine.ledger, &engine.worker, rotation.id).await?;
         return Ok(Stepped::Done);
     }
+    demand_approval(engine, &mut rotation).await?;
     register(engine).await?;
     check_every_column(engine, &rotation).await?;
     if rotation.state == RotationState::Requested {
@@ -58,6 +59,17 @@ async fn work(engine: &Engine, mut rotation: rotations::Model) -> Result<Stepped
     plan::finish_if_held(engine.ledger.db(), &rotation).await?;
     close::close_if_nothing_is_open(&engine.ledger, &engine.worker, rotation.id).await?;
     Ok(Stepped::Done)
+}
+
+/// Also of a rotation that was asked for where nobody had heard of the two-person rule.
+async fn demand_approval(engine: &Engine, rotation: &mut rotations::Model) -> Result<(), EngineError> {
+    if engine.config.rotation.two_person && !rotation.needs_approval {
+        let txn = engine.ledger.begin().await?;
+        approve::demand_if_held(&txn, &engine.worker, rotation).await?;
+        txn.commit().await?;
+        rotation.needs_approval = true;
+    }
+    Ok(())
 }
 
 /// Whoever was at a fence for a rotation that was cancelled or turned round has left it: or it could put

@@ -27,6 +27,9 @@ pub struct Model {
     /// How it is, JSON.
     #[sea_orm(column_type = "Text")]
     pub after: String,
+    /// The request that it belongs to; none for what came by another way than HTTP.
+    #[sea_orm(column_type = "String(StringLen::N(64))", nullable)]
+    pub request_id: Option<String>,
     /// SHA-256 over the previous entry's hash and this entry, hexadecimal.
     #[sea_orm(column_type = "String(StringLen::N(64))")]
     pub hash: String,

@@ -67,6 +67,14 @@ pub struct Model {
     /// Which key it was, and who used it.
     #[sea_orm(column_type = "Text", nullable)]
     pub hold_detail: Option<String>,
+    /// Its clearing waits for somebody other than who asked for it. Never taken back.
+    #[sea_orm(default_value = false)]
+    pub needs_approval: bool,
+    /// When that was given; NULL again when the proof is void.
+    pub approved_at: Option<i64>,
+    /// By whom.
+    #[sea_orm(column_type = "String(StringLen::N(128))", nullable)]
+    pub approved_by: Option<String>,
     /// Rises with each claim of a step (plan, prove, clear); must match to write.
     pub step_epoch: i64,
     /// Until when the step is held.

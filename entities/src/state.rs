@@ -56,6 +56,8 @@ macro_rules! states {
     };
 }
 
+pub(crate) use states;
+
 states! {
     /// A key's state (NIST SP 800-57).
     KeyState {

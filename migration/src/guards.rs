@@ -1,21 +1,28 @@
 //! Guards in the database itself, which hold against every client, also against us.
 //!
 //! A key's wrapped bytes may only be wiped while the key is suspended, its rotation is clearing and
-//! nobody holds it, the waiting time is over, nothing is open or quarantined, and every registered
-//! column has a current proof of zero. Nothing may delete or truncate keys, nor edit the audit.
+//! nobody holds it, the waiting time is over, somebody else has approved it where that is needed, nothing is
+//! open or quarantined, and every registered column has a current proof of zero. Nothing may delete or
+//! truncate keys, nor edit the audit.
 
 use sea_orm_migration::{
     prelude::*,
     sea_orm::{ConnectionTrait, DbBackend, Statement},
 };
 
-/// True when `OLD` may be destroyed. The only rule that lets key material go.
-const MAY_DESTROY: &str = "
+/// True of a rotation `r` whose clearing needs no approval, or has that of somebody other than who asked for it.
+const APPROVED: &str = "AND (NOT r.needs_approval OR (r.approved_at IS NOT NULL AND r.approved_by <> r.requested_by))";
+
+/// True when `OLD` may be destroyed; the only rule that lets key material go. `approved` is what the first
+/// version did not ask: its columns are not there yet when that is installed.
+fn may_destroy(approved: &str) -> String {
+    format!(
+        "
     OLD.state = 'suspended' AND EXISTS (
         SELECT 1 FROM reseal_rotation_keys rk JOIN reseal_rotations r ON r.id = rk.rotation_id
         WHERE rk.key_id = OLD.key_id AND rk.generation = OLD.generation
           AND r.state = 'clearing' AND r.hold_at IS NULL AND r.paused_at IS NULL
-          AND r.waited_ms >= r.clear_after_ms
+          AND r.waited_ms >= r.clear_after_ms {approved}
           AND NOT EXISTS (SELECT 1 FROM reseal_batches b
                           WHERE b.rotation_id = r.id AND b.state IN ('pending', 'leased', 'failed'))
           AND NOT EXISTS (SELECT 1 FROM reseal_quarantine q
@@ -24,7 +31,9 @@ const MAY_DESTROY: &str = "
           AND NOT EXISTS (SELECT 1 FROM reseal_catalog c WHERE c.forgotten_at IS NULL
                           AND NOT EXISTS (SELECT 1 FROM reseal_proofs p
                                           WHERE p.rotation_id = r.id AND p.catalog_id = c.id AND p.voided_at IS NULL
-                                            AND p.under_retired = 0 AND p.unaccounted = 0)))";
+                                            AND p.under_retired = 0 AND p.unaccounted = 0)))"
+    )
+}
 
 pub(crate) async fn install(m: &SchemaManager<'_>) -> Result<(), DbErr> {
     let sql = match m.get_database_backend() {
@@ -33,6 +42,16 @@ pub(crate) async fn install(m: &SchemaManager<'_>) -> Result<(), DbErr> {
         other => {
             return Err(DbErr::Custom(format!("a ledger on {other:?} is not supported yet: use PostgreSQL or SQLite")));
         }
+    };
+    m.get_connection().execute_unprepared(&sql).await.map(|_| ())
+}
+
+/// Asks for the approval, too.
+pub(crate) async fn demand_approval(m: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let may_destroy = may_destroy(APPROVED);
+    let sql = match m.get_database_backend() {
+        DbBackend::Postgres => postgres_keys("CREATE OR REPLACE", &schema(m).await?, &may_destroy),
+        _ => format!("DROP TRIGGER reseal_guard_keys_update; {}", sqlite_update(&may_destroy)),
     };
     m.get_connection().execute_unprepared(&sql).await.map(|_| ())
 }
@@ -68,9 +87,9 @@ async fn schema(m: &SchemaManager<'_>) -> Result<String, DbErr> {
 
 // The search path is fixed, and temporary tables last in it: one called like a ledger's table would
 // otherwise stand in for it.
-fn postgres(schema: &str) -> String {
+fn postgres_keys(create: &str, schema: &str, may_destroy: &str) -> String {
     format!(
-        "CREATE FUNCTION reseal_guard_keys() RETURNS trigger LANGUAGE plpgsql
+        "{create} FUNCTION reseal_guard_keys() RETURNS trigger LANGUAGE plpgsql
   SET search_path = {schema}, pg_temp AS $guard$
 BEGIN
   IF TG_OP = 'UPDATE' THEN
@@ -80,14 +99,21 @@ BEGIN
          AND (NEW.state = OLD.state OR 'destroyed' NOT IN (NEW.state, OLD.state)) THEN
         RETURN NEW;
       END IF;
-      IF NEW.state = 'destroyed' AND NEW.wrapped_dek IS NULL AND {MAY_DESTROY} THEN
+      IF NEW.state = 'destroyed' AND NEW.wrapped_dek IS NULL AND {may_destroy} THEN
         RETURN NEW;
       END IF;
     END IF;
     RAISE EXCEPTION 'reseal: key % is still needed, or its proof is not current', OLD.key_id USING ERRCODE = 'RS002';
   END IF;
   RAISE EXCEPTION 'reseal: keys are never deleted or truncated' USING ERRCODE = 'RS002';
-END $guard$;
+END $guard$;"
+    )
+}
+
+fn postgres(schema: &str) -> String {
+    let keys = postgres_keys("CREATE", schema, &may_destroy(""));
+    format!(
+        "{keys}
 CREATE TRIGGER reseal_guard_keys BEFORE UPDATE OR DELETE ON reseal_keys
   FOR EACH ROW EXECUTE FUNCTION reseal_guard_keys();
 CREATE TRIGGER reseal_guard_keys_truncate BEFORE TRUNCATE ON reseal_keys
@@ -109,16 +135,23 @@ ALTER TABLE reseal_audit ENABLE ALWAYS TRIGGER reseal_guard_audit_truncate;"
     )
 }
 
-// REPLACE deletes without firing delete triggers, so inserting over an existing row is refused too.
-fn sqlite() -> String {
+fn sqlite_update(may_destroy: &str) -> String {
     format!(
         "CREATE TRIGGER reseal_guard_keys_update BEFORE UPDATE ON reseal_keys
 WHEN NOT (
     NEW.key_id = OLD.key_id AND NEW.keyset = OLD.keyset AND NEW.version = OLD.version
     AND NEW.generation >= OLD.generation AND (
       (NEW.wrapped_dek IS OLD.wrapped_dek AND (NEW.state = OLD.state OR 'destroyed' NOT IN (NEW.state, OLD.state)))
-      OR (NEW.state = 'destroyed' AND NEW.wrapped_dek IS NULL AND {MAY_DESTROY})))
-BEGIN SELECT RAISE(ABORT, 'reseal: the key is still needed, or its proof is not current'); END;
+      OR (NEW.state = 'destroyed' AND NEW.wrapped_dek IS NULL AND {may_destroy})))
+BEGIN SELECT RAISE(ABORT, 'reseal: the key is still needed, or its proof is not current'); END;"
+    )
+}
+
+// REPLACE deletes without firing delete triggers, so inserting over an existing row is refused too.
+fn sqlite() -> String {
+    let update = sqlite_update(&may_destroy(""));
+    format!(
+        "{update}
 CREATE TRIGGER reseal_guard_keys_delete BEFORE DELETE ON reseal_keys
 BEGIN SELECT RAISE(ABORT, 'reseal: keys are never deleted'); END;
 CREATE TRIGGER reseal_guard_keys_replace BEFORE INSERT ON reseal_keys

@@ -21,6 +21,7 @@ let request = Request {
     clear_after_ms: 7 * 86_400_000,
     writer_ttl_ms: 60_000,
     batch_rows: 10_000,
+    needs_approval: false,
 };
 match enqueue(&ledger, Some(&queue), &request).await? {
     Opened::Created(id) => println!("rotation {id} begins"),

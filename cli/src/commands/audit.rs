@@ -38,16 +38,15 @@ pub(crate) async fn run(audit: Audit, context: &Context) -> Result<Exit, Failure
             let newest = rows::Entity::find().order_by_desc(rows::Column::Seq).limit(limit);
             let mut entries = newest.all(ledger().await?.db()).await?;
             entries.reverse();
-            let mut table = Table::new(&["#", "at", "who", "what", "to", "then?"]);
+            let mut head = vec!["#", "at", "who", "what", "to", "then?"];
+            if entries.iter().any(|e| e.request_id.is_some()) {
+                head.push("request?"); // only what came by HTTP has one
+            }
+            let mut table = Table::new(&head);
             for e in &entries {
-                table.row([
-                    e.seq.to_string(),
-                    time(e.at),
-                    e.actor.clone(),
-                    e.action.clone(),
-                    e.subject.clone(),
-                    e.after.clone(),
-                ]);
+                let what = [time(e.at), e.actor.clone(), e.action.clone(), e.subject.clone(), e.after.clone()];
+                let request = e.request_id.clone().unwrap_or_default();
+                table.row([e.seq.to_string()].into_iter().chain(what).chain([request]).take(head.len()));
             }
             context.output.show(&json!({"entries": entries}), || table.or("nothing was done yet"));
             Ok(Exit::Done)

@@ -35,11 +35,6 @@ pub(super) async fn tell(
     context: &Context,
 ) -> Result<Exit, Failure> {
     let rotation = read::rotation(ledger.db(), id).await?;
-    if let Some(ended) = rotation.completed_at {
-        let message =
-            format!("rotation {id} has ended at {}: there is nothing to be {word}", crate::output::time(ended));
-        return Err(Failure::new("rotation_ended", message));
-    }
     let object = json!({
         "id": id, "state": rotation.state, "paused": rotation.paused_at.is_some(), "paused_by": rotation.paused_by,
         "changed": changed,

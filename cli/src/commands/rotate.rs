@@ -96,6 +96,7 @@ fn request(args: &Args, config: &Config) -> Result<Request, Failure> {
         clear_after_ms: ms(clear_after),
         writer_ttl_ms: ms(config.rotation.writer_ttl),
         batch_rows: i32::try_from(config.rotation.batch_rows).unwrap_or(i32::MAX),
+        needs_approval: config.rotation.two_person,
     })
 }
 
@@ -179,7 +180,8 @@ fn end(followed: &Followed, output: &Output) -> Result<Exit, Failure> {
             seconds(followed.took)
         );
         if let Some(at) = clears_at {
-            text += &format!("the old key is cleared at {}, if a worker runs then\n", time(at));
+            let by_then = if s.needs_approval && s.approved_by.is_none() { " and it is approved by then" } else { "" };
+            text += &format!("the old key is cleared at {}, if a worker runs then{by_then}\n", time(at));
         }
         text
     });

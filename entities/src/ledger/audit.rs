@@ -1,8 +1,11 @@
 //! Writing and verifying the audit chain.
 //!
-//! `hash = SHA-256(previous hash ‖ each field as u64 BE length ‖ bytes)`. An entry is written in the
-//! transaction of the change it records, and last in it: the head's row lock is the one thing that
-//! all writers share.
+//! `hash = SHA-256(previous hash ‖ seq ‖ at ‖ each text as u64 BE length ‖ bytes)`; with a request's id
+//! `SHA-256("request_id" ‖ that id as u64 BE length ‖ bytes ‖ the same)`. No entry of one kind hashes like one of
+//! the other: the first begins with a hexadecimal digit, the second with an `r`.
+//!
+//! An entry is written in the transaction of the change it records, and last in it: the head's row lock is the
+//! one thing that all writers share.
 
 use super::{LedgerError, time::now_ms};
 use crate::{audit, audit_head};
@@ -29,6 +32,20 @@ pub struct Entry<'a> {
     pub after: Value,
 }
 
+tokio::task_local! {
+    static REQUEST: String;
+}
+
+/// Runs `future`; what is recorded while it runs bears this request's id, its first 64 characters. The price: a
+/// task that `future` spawns is not under it.
+pub async fn under_request<F: Future>(id: String, future: F) -> F::Output {
+    REQUEST.scope(id, future).await
+}
+
+fn request_id() -> Option<String> {
+    REQUEST.try_with(|id| id.chars().take(64).collect()).ok()
+}
+
 /// Appends `entry`. Call it last in the transaction of the change.
 pub async fn record(txn: &impl ConnectionTrait, entry: Entry<'_>) -> Result<(), LedgerError> {
     audit_head::Entity::update_many() // takes the row's lock: from here on writers queue
@@ -46,6 +63,7 @@ pub async fn record(txn: &impl ConnectionTrait, entry: Entry<'_>) -> Result<(), 
         subject: entry.subject.chars().take(255).collect(),
         before: entry.before.to_string(),
         after: entry.after.to_string(),
+        request_id: request_id(),
         hash: String::new(),
     };
     row.hash = chained(&head.hash, &row);
@@ -58,6 +76,7 @@ pub async fn record(txn: &impl ConnectionTrait, entry: Entry<'_>) -> Result<(), 
         subject: Set(row.subject),
         before: Set(row.before),
         after: Set(row.after),
+        request_id: Set(row.request_id),
         hash: Set(row.hash),
     })
     .exec_without_returning(txn)
@@ -76,12 +95,19 @@ fn without_head() -> LedgerError {
 
 fn chained(previous: &str, row: &audit::Model) -> String {
     let mut hash = Sha256::new();
+    let text = |hash: &mut Sha256, text: &str| {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text.as_bytes());
+    };
+    if let Some(id) = &row.request_id {
+        hash.update(b"request_id"); // no previous hash begins so
+        text(&mut hash, id);
+    }
     hash.update(previous.as_bytes());
     hash.update(row.seq.to_be_bytes());
     hash.update(row.at.to_be_bytes());
     for field in [&row.actor, &row.action, &row.subject, &row.before, &row.after] {
-        hash.update((field.len() as u64).to_be_bytes());
-        hash.update(field.as_bytes());
+        text(&mut hash, field);
     }
     hex::encode(hash.finalize())
 }

@@ -1,42 +1,60 @@
 //! Stopping a rotation, and turning it round. Both leave every value readable.
 
-use super::{LedgerError, after, audit, keys as ledger_keys, may, prove, time::now};
+use super::{LedgerError, after, audit, keys as ledger_keys, may, prove, read, time::now};
 use crate::{
     rotations,
     state::{KeyState, RotationEvent, RotationState},
 };
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
     sea_query::{Expr, ExprTrait},
 };
 use serde_json::json;
 
 /// Stops a rotation wherever it stands: its workers leave at their next chunk, its proofs are void, a
-/// suspended key decrypts again. In the caller's transaction; refused once a key is destroyed.
+/// suspended key decrypts again. In the caller's transaction; refused once a key is destroyed. False: it was
+/// cancelled before, and nothing changed.
 pub async fn cancel(
     txn: &impl ConnectionTrait,
     actor: &str,
     rotation_id: i64,
     reason: Option<&str>,
-) -> Result<rotations::Model, LedgerError> {
-    let rotation = locked(txn, rotation_id).await?;
+) -> Result<bool, LedgerError> {
+    let rotation = read::locked(txn, rotation_id).await?;
+    if rotation.state == RotationState::Cancelled {
+        return Ok(false);
+    }
     if rotation.state.has_ended() {
         return Err(ended(&rotation, "cancelled"));
     }
     end(txn, actor, &rotation, RotationEvent::Cancel, reason).await?;
-    Ok(rotation)
+    Ok(true)
+}
+
+/// What came of turning a rotation round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TurnedRound {
+    /// The rotation the other way.
+    pub reverse: i64,
+    /// This call opened it; false: it was there before, and nothing changed.
+    pub changed: bool,
 }
 
 /// Opens the rotation the other way and ends this one: the key that gave way becomes active again, and
-/// the one that took over is retired. In the caller's transaction. Says the new rotation's id.
+/// the one that took over is retired. In the caller's transaction.
 pub async fn roll_back(
     txn: &impl ConnectionTrait,
     actor: &str,
     rotation_id: i64,
     reason: Option<&str>,
-) -> Result<i64, LedgerError> {
-    let rotation = locked(txn, rotation_id).await?;
+) -> Result<TurnedRound, LedgerError> {
+    let rotation = read::locked(txn, rotation_id).await?;
+    if rotation.state == RotationState::RolledBack
+        && let Some(reverse) = reverse_of(txn, rotation_id).await?
+    {
+        return Ok(TurnedRound { reverse, changed: false });
+    }
     if rotation.state.has_ended() && rotation.state != RotationState::Cancelled {
         return Err(ended(&rotation, "rolled back"));
     }
@@ -82,16 +100,22 @@ pub async fn roll_back(
         clear_after_ms: Set(rotation.clear_after_ms),
         writer_ttl_ms: Set(rotation.writer_ttl_ms),
         batch_rows: Set(rotation.batch_rows),
+        needs_approval: Set(rotation.needs_approval),
         requested_at: Set(requested_at),
         ..rotations::not_begun()
     };
     let inserted = rotations::Entity::insert(reverse).exec(txn).await;
     let id = inserted.map_err(|e| another_is_open(e, &rotation.keyset))?.last_insert_id;
-    let after = json!({"keyset": rotation.keyset, "to_key_id": from, "reverses": rotation.id, "reason": reason});
+    let after = json!({"keyset": rotation.keyset, "to_key_id": from, "reverses": rotation.id, "reason": reason, "needs_approval": rotation.needs_approval});
     let subject = format!("rotation {id}");
     audit::record(txn, audit::Entry { actor, action: "rotation.requested", subject, before: json!(null), after })
         .await?;
-    Ok(id)
+    Ok(TurnedRound { reverse: id, changed: true })
+}
+
+async fn reverse_of(txn: &impl ConnectionTrait, rotation_id: i64) -> Result<Option<i64>, LedgerError> {
+    let found = rotations::Entity::find().filter(rotations::Column::Reverses.eq(rotation_id));
+    Ok(found.one(txn).await?.map(|reverse| reverse.id))
 }
 
 fn another_is_open(error: sea_orm::DbErr, keyset: &str) -> LedgerError {
@@ -103,13 +127,6 @@ fn another_is_open(error: sea_orm::DbErr, keyset: &str) -> LedgerError {
         );
     }
     error
-}
-
-async fn locked(txn: &impl ConnectionTrait, id: i64) -> Result<rotations::Model, LedgerError> {
-    let found = rotations::Entity::find_by_id(id).lock_exclusive().one(txn).await?;
-    found.ok_or_else(|| {
-        LedgerError::refused("unknown_rotation", format!("there is no rotation {id}: see `reseal status`"))
-    })
 }
 
 fn ended(rotation: &rotations::Model, what: &str) -> LedgerError {
@@ -141,6 +158,8 @@ async fn end(
         .col_expr(rotations::Column::OpenKeyset, Expr::value(Option::<String>::None))
         .col_expr(rotations::Column::CompletedAt, now(txn))
         .col_expr(rotations::Column::ProvedAt, Expr::value(Option::<i64>::None))
+        .col_expr(rotations::Column::ApprovedAt, Expr::value(Option::<i64>::None))
+        .col_expr(rotations::Column::ApprovedBy, Expr::value(Option::<String>::None))
         .col_expr(rotations::Column::StepEpoch, Expr::col(rotations::Column::StepEpoch).add(1))
         .filter(rotations::Column::Id.eq(rotation.id))
         .filter(may::<RotationState>(rotations::Column::State, event))

@@ -1,6 +1,6 @@
 //! Waiting and clearing: the only statements that let key material go.
 
-use super::{LedgerError, after, audit, keys as ledger_keys, may, plan, time::now};
+use super::{LedgerError, after, approve, audit, keys as ledger_keys, may, plan, time::now};
 use crate::{
     keys, rotation_keys, rotations,
     state::{KeyEvent, KeyState, RotationEvent, RotationState},
@@ -36,8 +36,8 @@ pub async fn add_waited_if_unseen(
     Ok((observe.exec(db).await?.rows_affected == 1).then_some(at))
 }
 
-/// Commits the intent to destroy: only when the observed waiting time is over and nothing holds it.
-/// In the caller's transaction. False: not yet.
+/// Commits the intent to destroy: only when the observed waiting time is over, nothing holds it, and somebody else
+/// has approved it where that is needed. In the caller's transaction. False: not yet.
 pub async fn intend_if_waited(
     txn: &impl ConnectionTrait,
     actor: &str,
@@ -47,6 +47,7 @@ pub async fn intend_if_waited(
         .filter(Expr::col(rotations::Column::WaitedMs).gte(Expr::col(rotations::Column::ClearAfterMs)))
         .filter(rotations::Column::HoldAt.is_null())
         .filter(rotations::Column::PausedAt.is_null())
+        .filter(approve::approved_if_needed())
         .one(txn)
         .await?;
     if over.is_none() {
@@ -71,6 +72,7 @@ pub async fn wipe_if_held(
         .filter(rotations::Column::State.eq(RotationState::Clearing))
         .filter(rotations::Column::HoldAt.is_null())
         .filter(rotations::Column::PausedAt.is_null())
+        .filter(approve::approved_if_needed())
         .exec(txn)
         .await?;
     if held.rows_affected != 1 {

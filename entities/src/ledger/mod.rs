@@ -4,6 +4,7 @@
 //! [`crate::state`], and its name says it. What returns `false` or `None` changed nothing. Time is
 //! the database's; transactions that write begin IMMEDIATE on SQLite.
 
+pub mod approve;
 pub mod audit;
 pub mod cancel;
 pub mod catalog;
@@ -15,6 +16,7 @@ pub mod compromise;
 pub mod connect;
 pub mod dispatch;
 pub mod failures;
+mod gate;
 pub mod hold;
 pub mod keys;
 pub mod open;
@@ -33,6 +35,7 @@ pub mod steps;
 mod summary;
 pub mod throttle;
 pub mod time;
+pub mod tokens;
 pub mod writers;
 
 pub use connect::Ledger;

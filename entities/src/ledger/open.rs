@@ -27,6 +27,8 @@ pub struct Request {
     pub writer_ttl_ms: i64,
     /// Rows in a batch.
     pub batch_rows: i32,
+    /// Its clearing waits until somebody other than `actor` has approved it.
+    pub needs_approval: bool,
 }
 
 /// What came of it.
@@ -67,11 +69,15 @@ pub async fn open_if_none_is(txn: &impl ConnectionTrait, request: &Request) -> R
         clear_after_ms: Set(request.clear_after_ms),
         writer_ttl_ms: Set(request.writer_ttl_ms),
         batch_rows: Set(request.batch_rows),
+        needs_approval: Set(request.needs_approval),
         requested_at: Set(now_ms(txn).await?),
         ..rotations::not_begun()
     };
     let id = rotations::Entity::insert(row).exec(txn).await?.last_insert_id;
-    let after = json!({"keyset": request.keyset, "to_key_id": request.to_key_id, "reason": request.reason, "clear_after_ms": request.clear_after_ms});
+    let after = json!({
+        "keyset": request.keyset, "to_key_id": request.to_key_id, "reason": request.reason,
+        "clear_after_ms": request.clear_after_ms, "needs_approval": request.needs_approval,
+    });
     let subject = format!("rotation {id}");
     audit::record(
         txn,

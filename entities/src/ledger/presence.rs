@@ -85,7 +85,8 @@ pub async fn remembered(db: &impl ConnectionTrait) -> Result<Vec<(workers::Model
         .collect())
 }
 
-/// Asks workers that are alive to drain, one by name or all, each once; says which. In the caller's transaction.
+/// Asks workers that are alive to drain, one by name or all, each once; says which were asked now. One that has
+/// drained already is not asked again. In the caller's transaction.
 pub async fn ask_to_drain(
     txn: &impl ConnectionTrait,
     actor: &str,
@@ -93,23 +94,36 @@ pub async fn ask_to_drain(
 ) -> Result<Vec<String>, LedgerError> {
     let alive = alive(txn).await?;
     if let Some(name) = name.filter(|name| alive.iter().all(|w| w.name != *name)) {
+        if has_drained(txn, name).await? {
+            return Ok(Vec::new());
+        }
         let message = format!("no worker `{name}` is alive: see `reseal workers list`");
         return Err(LedgerError::refused("unknown_worker", message));
     }
-    let asked = alive.into_iter().filter(|w| w.drain_requested_at.is_none() && name.is_none_or(|name| w.name == name));
-    let asked: Vec<String> = asked.map(|w| w.name).collect();
+    let mut asked = Vec::new();
+    for worker in alive.into_iter().filter(|w| name.is_none_or(|name| w.name == name)) {
+        let first = workers::Entity::update_many()
+            .col_expr(workers::Column::DrainRequestedAt, now(txn))
+            .filter(workers::Column::Name.eq(&worker.name))
+            .filter(workers::Column::DrainRequestedAt.is_null())
+            .exec(txn)
+            .await?;
+        if first.rows_affected == 1 {
+            asked.push(worker.name);
+        }
+    }
     if asked.is_empty() {
         return Ok(asked);
     }
-    workers::Entity::update_many()
-        .col_expr(workers::Column::DrainRequestedAt, now(txn))
-        .filter(workers::Column::Name.is_in(&asked))
-        .exec(txn)
-        .await?;
     let (before, after) = (json!(null), json!({"workers": asked}));
     let entry = audit::Entry { actor, action: "workers.drain_requested", subject: "workers".to_owned(), before, after };
     audit::record(txn, entry).await?;
     Ok(asked)
+}
+
+async fn has_drained(db: &impl ConnectionTrait, name: &str) -> Result<bool, LedgerError> {
+    let worker = workers::Entity::find_by_id(name).one(db).await?;
+    Ok(worker.is_some_and(|w| w.state == "stopped" && w.drain_requested_at.is_some()))
 }
 
 /// Forgets workers that were last seen more than a day ago.

@@ -64,6 +64,9 @@ pub async fn record_if_held(
         .col_expr(rotations::Column::ProvedAt, Expr::value(proved_at))
         .col_expr(rotations::Column::WaitedMs, Expr::value(0))
         .col_expr(rotations::Column::WaitedAt, Expr::value(Option::<i64>::None))
+        // An approval is of one proof.
+        .col_expr(rotations::Column::ApprovedAt, Expr::value(Option::<i64>::None))
+        .col_expr(rotations::Column::ApprovedBy, Expr::value(Option::<String>::None))
         .filter(rotations::Column::Id.eq(rotation.id))
         .exec(txn)
         .await?;
@@ -90,7 +93,7 @@ async fn refuse_while_open(txn: &impl ConnectionTrait, rotation_id: i64) -> Resu
     Ok(())
 }
 
-/// Voids the proof: the rotation goes back to proving and the retired keys decrypt again.
+/// Voids the proof, and with it an approval: the rotation goes back to proving and the retired keys decrypt again.
 pub async fn void_if_held(
     txn: &impl ConnectionTrait,
     actor: &str,
@@ -100,6 +103,8 @@ pub async fn void_if_held(
     void(txn, rotation.id).await?;
     rotations::Entity::update_many()
         .col_expr(rotations::Column::ProvedAt, Expr::value(Option::<i64>::None))
+        .col_expr(rotations::Column::ApprovedAt, Expr::value(Option::<i64>::None))
+        .col_expr(rotations::Column::ApprovedBy, Expr::value(Option::<String>::None))
         .filter(rotations::Column::Id.eq(rotation.id))
         .exec(txn)
         .await?;

@@ -106,14 +106,30 @@ async fn settle(txn: &impl ConnectionTrait, rows: sea_orm::UpdateMany<quarantine
     Ok(())
 }
 
-/// Keeps the bytes of a cell that is about to be given up. False: it is not unresolved any more.
-pub async fn keep_bytes(txn: &impl ConnectionTrait, id: i64, bytes: Vec<u8>) -> Result<bool, LedgerError> {
+/// Keeps the bytes of a cell that is about to be given up, and says who gives it up: the source is another
+/// database, so this is committed before anything changes there. False: the row is not unresolved any more.
+pub async fn keep_bytes_if_unresolved(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    row: &quarantine::Model,
+    bytes: Vec<u8>,
+) -> Result<bool, LedgerError> {
     let kept = quarantine::Entity::update_many()
         .col_expr(quarantine::Column::AbandonedCell, Expr::value(Some(bytes)))
-        .filter(quarantine::Column::Id.eq(id))
+        .filter(quarantine::Column::Id.eq(row.id))
         .filter(quarantine::Column::State.is_in(QuarantineState::UNRESOLVED))
         .exec(txn)
         .await?;
+    if kept.rows_affected == 1 {
+        let entry = audit::Entry {
+            actor,
+            action: "quarantine.abandoning",
+            subject: format!("quarantined row {}", row.id),
+            before: json!({"state": row.state, "code": row.code}),
+            after: json!({"bytes_kept": true}),
+        };
+        audit::record(txn, entry).await?;
+    }
     Ok(kept.rows_affected == 1)
 }
 

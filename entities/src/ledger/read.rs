@@ -1,15 +1,17 @@
 //! What people are told of a rotation.
 
-pub use super::writers::WriterStatus;
+pub use super::{gate::Condition, writers::WriterStatus};
 
 use super::{
-    LedgerError, keys as ledger_keys, plan, presence, prove,
-    summary::{length, summary},
+    LedgerError,
+    gate::gate,
+    keys as ledger_keys, plan, presence,
+    summary::summary,
     throttle::{Limits, Pace},
     writers,
 };
 use crate::{
-    batches, catalog, keys, progress, quarantine, rotation_keys, rotations,
+    batches, keys, progress, quarantine, rotation_keys, rotations,
     state::{BatchState, KeyState, RotationState},
 };
 use sea_orm::{
@@ -45,17 +47,6 @@ pub struct KeyStatus {
     pub state: KeyState,
 }
 
-/// One condition of the gate before clearing.
-#[derive(Clone, Debug, Serialize)]
-pub struct Condition {
-    /// What is demanded.
-    pub what: &'static str,
-    /// Whether it is so.
-    pub met: bool,
-    /// What is in the way.
-    pub detail: String,
-}
-
 /// Why a rotation does not go at full speed, as the dispatch leader published it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ThrottleStatus {
@@ -84,6 +75,14 @@ pub struct RotationStatus {
     pub summary: String,
     /// Nothing can go on without a person.
     pub needs_attention: bool,
+    /// Who asked for it.
+    pub requested_by: String,
+    /// Its clearing waits for somebody other than who asked for it.
+    pub needs_approval: bool,
+    /// By whom that was given, and when; none when its proof is void since.
+    pub approved_by: Option<String>,
+    /// Unix milliseconds, database time.
+    pub approved_at: Option<i64>,
     /// By whom it is paused.
     pub paused_by: Option<String>,
     /// What an operator allows it.
@@ -131,6 +130,13 @@ pub struct RotationStatus {
     pub waiting_left_ms: Option<i64>,
 }
 
+impl RotationStatus {
+    /// Nothing but an approval is missing before its old keys are cleared.
+    pub fn waits_for_approval(&self) -> bool {
+        self.needs_approval && self.approved_at.is_none() && self.waiting_left_ms == Some(0)
+    }
+}
+
 /// The newest rotations, newest first.
 pub async fn rotations(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<rotations::Model>, LedgerError> {
     Ok(rotations::Entity::find().order_by_desc(rotations::Column::Id).limit(limit).all(db).await?)
@@ -139,9 +145,17 @@ pub async fn rotations(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<rota
 /// One rotation.
 pub async fn rotation(db: &impl ConnectionTrait, id: i64) -> Result<rotations::Model, LedgerError> {
     let found = rotations::Entity::find_by_id(id).one(db).await?;
-    found.ok_or_else(|| {
-        LedgerError::refused("unknown_rotation", format!("there is no rotation {id}: see `reseal status`"))
-    })
+    found.ok_or_else(|| unknown(id))
+}
+
+/// The same under its lock, so that what is decided from it stays true until the commit.
+pub(super) async fn locked(txn: &impl ConnectionTrait, id: i64) -> Result<rotations::Model, LedgerError> {
+    let found = rotations::Entity::find_by_id(id).lock_exclusive().one(txn).await?;
+    found.ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: i64) -> LedgerError {
+    LedgerError::refused("unknown_rotation", format!("there is no rotation {id}: see `reseal status`"))
 }
 
 /// One key.
@@ -178,7 +192,9 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
     let (writers, stragglers) = writers::of_rotation(db, &r).await?;
     let failed = batches.get("failed").copied().unwrap_or(0);
     let open: i64 = BatchState::OPEN.iter().filter_map(|s| batches.get(&s.to_string())).sum();
-    let waits_for_a_person = r.step_code.is_some() && r.step_failures > 0;
+    let waiting_left_ms = (r.state == RotationState::Waiting).then(|| (r.clear_after_ms - r.waited_ms).max(0));
+    let to_be_approved = r.needs_approval && r.approved_at.is_none() && waiting_left_ms == Some(0);
+    let waits_for_a_person = to_be_approved || (r.step_code.is_some() && r.step_failures > 0);
     let mut status = RotationStatus {
         id,
         keyset: r.keyset.clone(),
@@ -186,6 +202,10 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
         summary: String::new(),
         needs_attention: r.completed_at.is_none()
             && (quarantined > 0 || failed > 0 || waits_for_a_person || r.hold_at.is_some()),
+        requested_by: r.requested_by.clone(),
+        needs_approval: r.needs_approval,
+        approved_by: r.approved_at.and(r.approved_by.clone()),
+        approved_at: r.approved_at,
         paused_by: r.paused_at.and(r.paused_by.clone()),
         limits: r.limits(),
         throttle: throttle_status(db, &r).await?,
@@ -207,7 +227,7 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
         stragglers,
         requested_at: r.requested_at,
         completed_at: r.completed_at,
-        waiting_left_ms: (r.state == RotationState::Waiting).then(|| (r.clear_after_ms - r.waited_ms).max(0)),
+        waiting_left_ms,
     };
     if status.code.as_deref() == Some("writer_ttl") {
         let until = r.promoted_at.unwrap_or_default() + r.writer_ttl_ms;
@@ -287,56 +307,4 @@ pub async fn failed_batches(
         .filter(batches::Column::RotationId.eq(rotation_id))
         .filter(batches::Column::State.eq(BatchState::Failed));
     Ok(failed.order_by_asc(batches::Column::Id).limit(limit).all(db).await?)
-}
-
-/// What must hold before a rotation's old keys are cleared, and what is in the way of it.
-async fn gate(
-    db: &impl ConnectionTrait,
-    r: &rotations::Model,
-    open: i64,
-    quarantined: i64,
-) -> Result<Vec<Condition>, LedgerError> {
-    use RotationState::{Clearing, Completed, Waiting};
-    let past = |states: &[RotationState]| states.contains(&r.state);
-    let proved: Vec<i64> = prove::current(db, r.id).await?.iter().map(|p| p.catalog_id).collect();
-    let registered = catalog::Entity::find().filter(catalog::Column::ForgottenAt.is_null()).all(db).await?;
-    let unproved: Vec<String> =
-        registered.iter().filter(|c| !proved.contains(&c.id)).map(catalog::Model::path).collect();
-    let ended = r.state == Completed; // by then every condition held
-    let left = (r.clear_after_ms - r.waited_ms).max(0);
-    Ok(vec![
-        Condition {
-            what: "every batch is done",
-            met: r.planning_done && open == 0,
-            detail: if r.planning_done { format!("{open} open") } else { "planning goes on".to_owned() },
-        },
-        Condition {
-            what: "no row is quarantined",
-            met: quarantined == 0,
-            detail: format!("{quarantined} quarantined"),
-        },
-        Condition {
-            what: "every registered column is proved under the fence",
-            met: ended || (!proved.is_empty() && unproved.is_empty()),
-            detail: r.step_detail.clone().unwrap_or_else(|| format!("not proved: {}", unproved.join(", "))),
-        },
-        Condition {
-            what: "the waiting time is over",
-            met: ended || (past(&[Waiting, Clearing]) && left == 0),
-            detail: if past(&[Waiting, Clearing]) {
-                format!("{} left", length(left))
-            } else {
-                "it begins with the proof".to_owned()
-            },
-        },
-        Condition {
-            what: "nothing holds it",
-            met: r.hold_at.is_none() && r.paused_at.is_none(),
-            detail: match (&r.paused_by, r.hold_at) {
-                (Some(who), _) => format!("paused by {who}"),
-                (None, Some(_)) => r.hold_detail.clone().unwrap_or_else(|| "a suspended key was used".to_owned()),
-                (None, None) => "nothing does".to_owned(),
-            },
-        },
-    ])
 }

@@ -1,7 +1,7 @@
 //! The rotation's own steps (plan, prove, clear): one worker at a time, by lease and epoch.
 
 use super::{
-    LedgerError, audit,
+    LedgerError, audit, read,
     time::{now, now_plus},
 };
 use crate::{rotations, state::RotationState};
@@ -102,13 +102,15 @@ pub async fn leave_if_held(
     Ok(())
 }
 
-/// Pauses a rotation. Its workers stop at the next chunk.
+/// Pauses a rotation. Its workers stop at the next chunk. In the caller's transaction; refused once it has ended.
+/// False: it was paused before, and nothing changed, also not who paused it and why.
 pub async fn pause(
     txn: &impl ConnectionTrait,
     rotation_id: i64,
     actor: &str,
     reason: Option<&str>,
 ) -> Result<bool, LedgerError> {
+    refuse_ended(&read::locked(txn, rotation_id).await?, "paused")?;
     let paused = rotations::Entity::update_many()
         .col_expr(rotations::Column::PausedAt, now(txn))
         .col_expr(rotations::Column::PausedBy, Expr::value(actor))
@@ -121,8 +123,10 @@ pub async fn pause(
     note(txn, paused.rows_affected, rotation_id, actor, "rotation.paused", json!({"reason": reason})).await
 }
 
-/// Lets a paused rotation go on where it was.
+/// Lets a paused rotation go on where it was. In the caller's transaction; refused once it has ended. False: it was
+/// not paused, and nothing changed.
 pub async fn resume(txn: &impl ConnectionTrait, rotation_id: i64, actor: &str) -> Result<bool, LedgerError> {
+    refuse_ended(&read::locked(txn, rotation_id).await?, "resumed")?;
     let resumed = rotations::Entity::update_many()
         .col_expr(rotations::Column::PausedAt, Expr::value(Option::<i64>::None))
         .col_expr(rotations::Column::PausedBy, Expr::value(Option::<String>::None))
@@ -134,6 +138,14 @@ pub async fn resume(txn: &impl ConnectionTrait, rotation_id: i64, actor: &str) -
         .exec(txn)
         .await?;
     note(txn, resumed.rows_affected, rotation_id, actor, "rotation.resumed", json!({})).await
+}
+
+fn refuse_ended(rotation: &rotations::Model, what: &str) -> Result<(), LedgerError> {
+    if rotation.open_keyset.is_some() {
+        return Ok(());
+    }
+    let message = format!("rotation {} is {}: there is nothing to be {what}", rotation.id, rotation.state);
+    Err(LedgerError::refused("rotation_ended", message))
 }
 
 async fn note(

@@ -25,7 +25,9 @@ pub(super) fn summary(s: &RotationStatus) -> String {
         }
         RotationState::Waiting => match s.waiting_left_ms.unwrap_or(0) {
             0 => format!("proved, and the waiting time is over; the old key is cleared next{idle}"),
-            left => format!("proved; the old key is suspended and is cleared in {}{idle}", length(left)),
+            left => {
+                format!("proved; the old key is suspended and is cleared in {}{}{idle}", length(left), once_approved(s))
+            }
         },
         RotationState::Clearing => format!("clearing the old key under held fences{idle}"),
         RotationState::Completed => "completed; the old key is destroyed".to_owned(),
@@ -42,6 +44,12 @@ fn attention(s: &RotationStatus) -> String {
         let detail = s.detail.as_deref().unwrap_or("a suspended key was used");
         return format!("held while {}: {detail}; waits for `reseal keys dismiss {}`", s.state, s.id);
     }
+    if s.waits_for_approval() {
+        return format!(
+            "proved, and the waiting time is over; waits for somebody other than {} to approve: `reseal approve {}`",
+            s.requested_by, s.id
+        );
+    }
     let failed = s.batches.get("failed").copied().unwrap_or(0);
     let mut why = Vec::new();
     if s.quarantined > 0 {
@@ -54,6 +62,13 @@ fn attention(s: &RotationStatus) -> String {
         why.push(detail.clone());
     }
     format!("needs attention while {}: {}", s.state, why.join(", "))
+}
+
+fn once_approved(s: &RotationStatus) -> String {
+    if !s.needs_approval || s.approved_at.is_some() {
+        return String::new();
+    }
+    format!(", once somebody other than {} has approved: `reseal approve {}`", s.requested_by, s.id)
 }
 
 /// A length of time in its two largest units.

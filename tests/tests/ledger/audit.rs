@@ -127,7 +127,7 @@ const TAMPERING: &[&str] = &[
     // two entries in the other order
     "UPDATE reseal_audit SET seq = 99 WHERE seq = 3; UPDATE reseal_audit SET seq = 3 WHERE seq = 4; \
      UPDATE reseal_audit SET seq = 4 WHERE seq = 99",
-    "INSERT INTO reseal_audit SELECT 6, at, actor, action, subject, before, after, hash FROM reseal_audit WHERE seq = 5",
+    "INSERT INTO reseal_audit SELECT 6, at, actor, action, subject, before, after, hash, request_id FROM reseal_audit WHERE seq = 5",
     "UPDATE reseal_audit_head SET seq = 6",
     "UPDATE reseal_audit_head SET hash = (SELECT hash FROM reseal_audit WHERE seq = 4)",
     "DELETE FROM reseal_audit_head",
@@ -223,8 +223,10 @@ fn an_audit_entry_is_never_updated_deleted_truncated_or_replaced() {
         "before = ''",
         "after = ''",
         "hash = ''",
+        "request_id = ''",
     ];
-    let copy = "SELECT seq, at, 'eve', action, subject, before, after, hash FROM reseal_audit WHERE seq = 3";
+    let copy =
+        "SELECT seq, at, 'eve', action, subject, before, after, hash, request_id FROM reseal_audit WHERE seq = 3";
     for_each_ledger(async |ledger| {
         five_entries(&ledger).await;
         let mut statements: Vec<String> =

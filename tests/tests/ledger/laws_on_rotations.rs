@@ -90,8 +90,8 @@ async fn on_rotation(ledger: &Ledger, what: OnRotation, w: &World, off: i64) -> 
             let b = w.batch(txn, BatchState::Pending).await;
             Ok(claim::claim_if_due(txn, b.id, "w").await?.is_some())
         }
-        OnRotation::Cancel => cancel::cancel(txn, "w", w.id, None).await.map(|_| true),
-        OnRotation::RollBack => cancel::roll_back(txn, "w", w.id, None).await.map(|_| true),
+        OnRotation::Cancel => cancel::cancel(txn, "w", w.id, None).await,
+        OnRotation::RollBack => cancel::roll_back(txn, "w", w.id, None).await.map(|turned| turned.changed),
         OnRotation::Close => unreachable!(),
     });
     match done.await {

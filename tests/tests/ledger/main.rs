@@ -13,6 +13,7 @@ mod laws_on_batches;
 mod laws_on_rotations;
 mod migrating;
 mod open;
+mod requests;
 mod retry;
 mod rows;
 mod schema;

@@ -30,6 +30,7 @@ fn request(keyset: &str) -> Request {
         clear_after_ms: 1_000,
         writer_ttl_ms: 0,
         batch_rows: 100,
+        needs_approval: false,
     }
 }
 

@@ -237,7 +237,7 @@ fn a_row_is_resolved_by_a_person_once() {
         for state in QuarantineState::iter() {
             let row = w.bad_row(ledger.db(), None, state).await;
             let done = alone(&ledger, async |txn| {
-                quarantine::keep_bytes(txn, row.id, vec![9]).await?;
+                quarantine::keep_bytes_if_unresolved(txn, "w", &row, vec![9]).await?;
                 quarantine::resolve_if_unresolved(txn, "ada", &row, Abandoned, Some("lost")).await
             });
             let unresolved = matches!(state, Open | Retrying);

@@ -263,6 +263,7 @@ async fn a_keyset_of_raw_keys_only_is_proved_and_cleared(backend: DbBackend) {
         clear_after_ms: 0,
         writer_ttl_ms: 0,
         batch_rows: 50,
+        needs_approval: false,
     };
     let opened = reseal_producer::enqueue(&site.engine.ledger, None, &request).await.unwrap();
     let reseal_entities::ledger::open::Opened::Created(id) = opened else { panic!("{opened:?}") };

@@ -272,6 +272,7 @@ impl Site {
             clear_after_ms: config.clear_after.unwrap_or_default().as_millis() as i64,
             writer_ttl_ms: config.writer_ttl.as_millis() as i64,
             batch_rows: config.batch_rows as i32,
+            needs_approval: false,
         };
         match reseal_producer::enqueue(&self.engine.ledger, None, &request).await.unwrap() {
             Opened::Created(id) => id,

@@ -37,15 +37,16 @@ impl Site {
 
     async fn cancel(&self, id: i64) {
         let txn = self.engine.ledger.begin().await.unwrap();
-        cancel::cancel(&txn, "tester", id, Some("enough")).await.unwrap();
+        assert!(cancel::cancel(&txn, "tester", id, Some("enough")).await.unwrap());
         txn.commit().await.unwrap();
     }
 
     async fn roll_back(&self, id: i64) -> i64 {
         let txn = self.engine.ledger.begin().await.unwrap();
-        let reverse = cancel::roll_back(&txn, "tester", id, Some("wrong key")).await.unwrap();
+        let turned = cancel::roll_back(&txn, "tester", id, Some("wrong key")).await.unwrap();
         txn.commit().await.unwrap();
-        reverse
+        assert!(turned.changed);
+        turned.reverse
     }
 
     async fn clear_at_once(&self, id: i64) -> RotationStatus {

@@ -70,6 +70,12 @@ pub(crate) fn advice(s: &RotationStatus) -> Vec<String> {
         let what = if failed == 1 { "1 batch has" } else { &format!("{} batches have", grouped(failed)) };
         advice.push(format!("{what} failed: see `reseal status {0}`, then `reseal retry {0} --all`", s.id));
     }
+    if advice.is_empty() && s.waits_for_approval() && s.code.as_deref() != Some("key_used") {
+        advice.push(format!(
+            "rotation {0} waits for somebody other than {1}: `reseal approve {0}`",
+            s.id, s.requested_by
+        ));
+    }
     if advice.is_empty() && s.needs_attention {
         let code = s.code.as_deref().unwrap_or("unknown");
         let detail = s.detail.as_deref().unwrap_or("its step fails");

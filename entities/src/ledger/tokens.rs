@@ -1,0 +1,209 @@
+//! Tokens: made, listed, revoked, recognised.
+//!
+//! A token is `reseal_<id>_<secret>`, its secret 64 hexadecimal digits of 32 random bytes. The ledger keeps
+//! SHA-256 of the secret's text: of so many random bits nothing slower is needed, and nobody who reads the ledger
+//! can present one.
+
+use super::{
+    LedgerError, audit,
+    time::{now, now_ms, now_plus},
+};
+use crate::tokens::{self, Role};
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
+    sea_query::{Expr, ExprTrait},
+};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// A use is noted at most once in so long.
+const USE_NOTED_MS: i64 = 60_000;
+/// Longer than any token: what is longer is not even hashed.
+const LENGTH_MAX: usize = 128;
+
+/// A token to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct New {
+    /// Who is meant; none: its role and some digits.
+    pub name: Option<String>,
+    /// What it may do.
+    pub role: Role,
+    /// For how long; none: until it is revoked.
+    pub expires_in_ms: Option<i64>,
+    /// At most so many requests a second.
+    pub requests_per_second: Option<i32>,
+}
+
+/// Why a token is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is no token of this ledger: also what is said of a wrong secret.
+    Unknown,
+    /// The secret is right, and somebody has revoked it.
+    Revoked,
+    /// The secret is right, and its time is over.
+    Expired,
+}
+
+/// Makes a token. In the caller's transaction. The text is the token itself: there is no other copy, and it is
+/// for whoever asked alone.
+pub async fn create(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    new: &New,
+) -> Result<(tokens::Model, String), LedgerError> {
+    check(new)?;
+    let (secret, created_at) = (random::<32>()?, now_ms(txn).await?);
+    let name = match &new.name {
+        Some(name) => name.clone(),
+        None => format!("{}-{}", new.role, random::<4>()?),
+    };
+    let row = tokens::ActiveModel {
+        name: Set(name.clone()),
+        live_name: Set(Some(name.clone())),
+        role: Set(new.role),
+        secret_hash: Set(hash_of(&secret)),
+        requests_per_second: Set(new.requests_per_second),
+        created_at: Set(created_at),
+        created_by: Set(actor.chars().take(128).collect()),
+        expires_at: Set(new.expires_in_ms.map(|ms| created_at.saturating_add(ms))),
+        ..Default::default()
+    };
+    let inserted = tokens::Entity::insert(row).exec(txn).await;
+    let id = inserted.map_err(|e| name_taken(e.into(), &name))?.last_insert_id;
+    let token = one(txn, id).await?;
+    let entry = audit::Entry {
+        actor,
+        action: "token.created",
+        subject: format!("token {id}"),
+        before: json!(null),
+        after: json!({
+            "name": token.name, "role": token.role, "expires_at": token.expires_at,
+            "requests_per_second": token.requests_per_second,
+        }),
+    };
+    audit::record(txn, entry).await?;
+    let presented = format!("reseal_{id}_{secret}");
+    Ok((token, presented))
+}
+
+fn check(new: &New) -> Result<(), LedgerError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
+    if new.name.as_ref().is_some_and(|name| !(1..=64).contains(&name.len()) || !name.chars().all(plain)) {
+        let message = "a token's name is 1 to 64 letters, digits, `-`, `_`, `.` or `@`: it stands in the audit";
+        return Err(LedgerError::refused("invalid_name", message));
+    }
+    if new.expires_in_ms.is_some_and(|ms| ms <= 0) || new.requests_per_second.is_some_and(|n| n <= 0) {
+        let message = "a token lasts some time and makes some requests: leave a limit out, or make it larger than 0";
+        return Err(LedgerError::refused("invalid_limit", message));
+    }
+    Ok(())
+}
+
+fn name_taken(error: LedgerError, name: &str) -> LedgerError {
+    if super::open::lost_the_race(&error) {
+        let message = format!(
+            "a token named `{name}` is there already: choose another name, or revoke that one first, see `reseal token list`"
+        );
+        return LedgerError::refused("name_taken", message);
+    }
+    error
+}
+
+fn random<const BYTES: usize>() -> Result<String, LedgerError> {
+    let mut bytes = [0_u8; BYTES];
+    getrandom::fill(&mut bytes).map_err(|e| {
+        LedgerError::refused("no_randomness", format!("the operating system gave no random bytes: {e}"))
+    })?;
+    Ok(hex::encode(bytes))
+}
+
+fn hash_of(secret: &str) -> String {
+    hex::encode(Sha256::digest(secret))
+}
+
+/// Every token, also those that are revoked or expired, oldest first.
+pub async fn list(db: &impl ConnectionTrait) -> Result<Vec<tokens::Model>, LedgerError> {
+    Ok(tokens::Entity::find().order_by_asc(tokens::Column::Id).all(db).await?)
+}
+
+/// One token.
+pub async fn one(db: &impl ConnectionTrait, id: i64) -> Result<tokens::Model, LedgerError> {
+    let found = tokens::Entity::find_by_id(id).one(db).await?;
+    found.ok_or_else(|| {
+        LedgerError::refused("unknown_token", format!("there is no token {id}: see `reseal token list`"))
+    })
+}
+
+/// Revokes a token for good: whoever presents it from the commit on is refused. In the caller's transaction.
+/// False: it was revoked before, and nothing changed.
+pub async fn revoke(txn: &impl ConnectionTrait, actor: &str, id: i64) -> Result<bool, LedgerError> {
+    let token = one(txn, id).await?;
+    let revoked = tokens::Entity::update_many()
+        .col_expr(tokens::Column::RevokedAt, now(txn))
+        .col_expr(tokens::Column::RevokedBy, Expr::value(actor.chars().take(128).collect::<String>()))
+        .col_expr(tokens::Column::LiveName, Expr::value(Option::<String>::None))
+        .filter(tokens::Column::Id.eq(id))
+        .filter(tokens::Column::RevokedAt.is_null())
+        .exec(txn)
+        .await?;
+    if revoked.rows_affected == 0 {
+        return Ok(false);
+    }
+    let entry = audit::Entry {
+        actor,
+        action: "token.revoked",
+        subject: format!("token {id}"),
+        before: json!({"name": token.name, "role": token.role}),
+        after: json!(null),
+    };
+    audit::record(txn, entry).await?;
+    Ok(true)
+}
+
+/// Whose token this is. That it is revoked or expired is told only to who has its secret; an id that is not there
+/// takes as long as a wrong secret.
+pub async fn authenticate(
+    db: &impl ConnectionTrait,
+    presented: &str,
+) -> Result<Result<tokens::Model, Refusal>, LedgerError> {
+    let (id, secret) = parts(presented).unwrap_or((0, ""));
+    let found = tokens::Entity::find_by_id(id).one(db).await?;
+    // Something to compare with all the same; `found` being none is what refuses.
+    let nobody = "0".repeat(64);
+    let known = found.as_ref().map_or(&nobody, |token| &token.secret_hash);
+    let fits = bool::from(hash_of(secret).as_bytes().ct_eq(known.as_bytes()));
+    let Some(token) = found.filter(|_| fits) else { return Ok(Err(Refusal::Unknown)) };
+    if token.revoked_at.is_some() {
+        return Ok(Err(Refusal::Revoked));
+    }
+    if let Some(until) = token.expires_at
+        && until <= now_ms(db).await?
+    {
+        return Ok(Err(Refusal::Expired));
+    }
+    Ok(Ok(token))
+}
+
+/// Id and secret of what looks like a token.
+fn parts(presented: &str) -> Option<(i64, &str)> {
+    let (id, secret) = presented.strip_prefix("reseal_")?.split_once('_')?;
+    let number: i64 = id.parse().ok()?;
+    // One way to write each token, or one could be presented under many names.
+    (presented.len() <= LENGTH_MAX && number.to_string() == id).then_some((number, secret))
+}
+
+/// Notes that a token was accepted, unless that was noted within the last minute.
+pub async fn note_use_if_stale(db: &impl ConnectionTrait, id: i64) -> Result<(), LedgerError> {
+    let stale =
+        tokens::Column::LastUsedAt.is_null().or(Expr::col(tokens::Column::LastUsedAt).lte(now_plus(db, -USE_NOTED_MS)));
+    tokens::Entity::update_many()
+        .col_expr(tokens::Column::LastUsedAt, now(db))
+        .filter(tokens::Column::Id.eq(id))
+        .filter(stale)
+        .exec(db)
+        .await?;
+    Ok(())
+}
