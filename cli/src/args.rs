@@ -25,7 +25,7 @@ pub(crate) struct Global {
     /// Print objects on stdout and nothing else; errors are objects on stderr
     #[arg(long, global = true)]
     pub json: bool,
-    /// What is logged, e.g. debug or reseal_engine=debug [default: $RUST_LOG, warn; up, work: info]
+    /// What is logged, e.g. debug or reseal_engine=debug [default: $RUST_LOG, warn; up, work, serve: info]
     #[arg(long, value_name = "FILTER", global = true)]
     pub log: Option<String>,
     /// How that is logged
@@ -55,9 +55,11 @@ pub(crate) enum Command {
     /// Shows a whole rotation on sample data, in a folder that goes away
     Demo(demo::Args),
     /// Runs everything on this machine: makes KEK and ledger at the first start, then works
-    Up(commands::work::Args),
+    Up(commands::up::Args),
     /// Runs a worker; as many as you like, on as many machines
     Work(commands::work::Args),
+    /// Serves the HTTP API; holds no key
+    Serve(commands::serve::Args),
     /// Shows the workers that are alive, and asks them to leave
     #[command(subcommand)]
     Workers(commands::workers::Workers),
@@ -112,6 +114,8 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Prints the description of the HTTP API (OpenAPI)
+    Openapi,
     /// Writes the manual: a page for each command into a folder, or the first page to stdout
     Man {
         /// The folder, made where it is missing
@@ -121,7 +125,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn is_a_worker(&self) -> bool {
-        matches!(self, Self::Up(_) | Self::Work(_))
+    pub(crate) fn lasts(&self) -> bool {
+        matches!(self, Self::Up(_) | Self::Work(_) | Self::Serve(_))
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod quarantine;
 pub(crate) mod resume;
 pub(crate) mod retry;
 pub(crate) mod rotate;
+pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod token;
 pub(crate) mod up;
@@ -37,6 +38,7 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<Exit, Fail
         Command::Demo(args) => demo::run(args, context).await,
         Command::Up(args) => up::run(args, context).await,
         Command::Work(args) => work::run(args, context).await,
+        Command::Serve(args) => serve::run(args, context).await,
         Command::Workers(workers) => workers::run(workers, context).await,
         Command::Migrate(args) => migrate::run(args, context).await,
         Command::Check(args) => check::run(args, context).await,
@@ -57,6 +59,7 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<Exit, Fail
         Command::Census(args) => census::run(args, context).await,
         Command::Token(token) => token::run(token, context).await,
         Command::Completions { shell } => manual::completions(shell),
+        Command::Openapi => manual::openapi(),
         Command::Man { folder } => manual::pages(folder.as_deref(), &context.output),
         Command::Audit(audit) => audit::run(audit, context).await,
     }

@@ -81,7 +81,8 @@ pub(crate) async fn engine_only(config: Config, output: &Output) -> Result<Engin
     engine(config, Schema::Must, actor(), output).await
 }
 
-async fn protect(config: &Config, ledger: &Ledger, output: &Output) -> Result<(), Failure> {
+/// Keeps keys out of core files, and makes the embedded default's KEK.
+pub(crate) async fn protect(config: &Config, ledger: &Ledger, output: &Output) -> Result<(), Failure> {
     reseal_worker::protect_keys().map_err(Failure::io("this process's memory cannot be kept out of core files"))?;
     make_embedded_kek(config, ledger, output).await
 }

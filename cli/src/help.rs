@@ -21,6 +21,7 @@ Set up:
 Run:
   up           everything on this machine, from the KEK and the ledger on
   work         a worker; as many as you like, on as many machines
+  serve        the HTTP API, in a process that holds no key
   workers      list, drain: who is alive, and asking them to leave
 
 Rotate:
@@ -47,6 +48,7 @@ Let in:
 More:
   help         more about one of these
   completions  what makes a shell complete these commands
+  openapi      the description of the HTTP API
   man          the manual, a page for each command
 
 Options:

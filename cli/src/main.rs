@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
         Err(error) => return help::refuse(&error).into(),
     };
     let output = Output::new(cli.global.json, cli.global.quiet);
-    let done = match logging::start(&cli.global, cli.command.is_a_worker()) {
+    let done = match logging::start(&cli.global, cli.command.lasts()) {
         Ok(()) => Box::pin(commands::run(cli.command, Context::new(cli.global, output))).await,
         Err(failure) => Err(failure),
     };

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fs, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use crate::{
-    ChunkRows, Config, ConfigError, Kek, Ledger, Queue, ReplicaLagMax, Rotation, SecretUrl, Server, Source, Table,
+    ChunkRows, Config, ConfigError, Kek, Ledger, Queue, ReplicaLagMax, Rotation, SecretUrl, Server, Source, Table, Tls,
     Worker, load::Layers, raw,
 };
 
@@ -52,12 +52,23 @@ pub(crate) fn config(raw: raw::Raw, at: &Layers) -> Result<Config> {
         ledger: Ledger { url: ledger_url, key_backup },
         queue: Queue { url: queue_url },
         kek: Kek { uri: SecretUrl::new(uri) },
-        server: Server { bind: raw.server.bind },
+        server: server(raw.server, at)?,
         worker: Worker { lanes: raw.worker.lanes },
         sources,
         tables,
         rotation: rotation(raw.rotation, at)?,
     })
+}
+
+fn server(raw: raw::Server, at: &Layers) -> Result<Server> {
+    within(raw.requests_per_second, 1..=100_000, "server.requests_per_second", at)?;
+    let tls = match (raw.tls_certificate, raw.tls_key) {
+        (Some(certificate), Some(key)) => Some(Tls { certificate, key }),
+        (None, None) => None,
+        (Some(_), None) => return Err(at.refuse("server.tls_key", "missing, and `server.tls_certificate` is set")),
+        (None, Some(_)) => return Err(at.refuse("server.tls_certificate", "missing, and `server.tls_key` is set")),
+    };
+    Ok(Server { bind: raw.bind, tls, requests_per_second: raw.requests_per_second })
 }
 
 fn source(raw: raw::Source, path: &str, at: &Layers) -> Result<Source> {

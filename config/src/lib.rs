@@ -65,6 +65,19 @@ pub struct Kek {
 pub struct Server {
     /// Default `127.0.0.1:7373`.
     pub bind: SocketAddr,
+    /// None: plain HTTP.
+    pub tls: Option<Tls>,
+    /// Requests a second of one token that has no limit of its own: 1 to 100,000, default 50.
+    pub requests_per_second: u32,
+}
+
+/// What the server shows to its clients, as PEM files.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The certificate and those between it and its authority. `server.tls_certificate`.
+    pub certificate: PathBuf,
+    /// Its private key. `server.tls_key`.
+    pub key: PathBuf,
 }
 
 /// One worker process.

@@ -52,11 +52,15 @@ pub(crate) struct Kek {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Server {
     pub(crate) bind: SocketAddr,
+    pub(crate) tls_certificate: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) requests_per_second: u32,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { bind: SocketAddr::from(([127, 0, 0, 1], 7373)) }
+        let bind = SocketAddr::from(([127, 0, 0, 1], 7373));
+        Self { bind, tls_certificate: None, tls_key: None, requests_per_second: 50 }
     }
 }
 

@@ -51,6 +51,19 @@ pub enum Right {
     Administer,
 }
 
+impl std::fmt::Display for Right {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::View => "view",
+            Self::Operate => "operate",
+            Self::Keys => "keys",
+            Self::Encrypt => "encrypt",
+            Self::Audit => "audit",
+            Self::Administer => "administer",
+        })
+    }
+}
+
 impl Role {
     /// Whether this role has `right`. The whole of it.
     pub fn may(self, right: Right) -> bool {

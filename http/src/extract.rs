@@ -49,6 +49,13 @@ impl JsonBody {
     /// What it says. JSON that nests deeper than 128 is refused.
     #[expect(clippy::result_large_err, reason = "a problem is made once, and answered")]
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        // Serde would take a list for an object, by the order of its fields; and no database takes a NUL into a text.
+        if self.0.trim_ascii_start().starts_with(b"[") {
+            return Err(Problem::invalid("", "not an object"));
+        }
+        if has_nul(&self.0) {
+            return Err(Problem::invalid("", "a text in it holds a NUL character"));
+        }
         let mut json = serde_json::Deserializer::from_slice(&self.0);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|e| {
             let at = pointer(e.path());
@@ -69,6 +76,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            return Err(Problem::invalid("query", "a text in it holds a NUL character"));
+        }
         let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
         query.map(|q| Self(q.0)).map_err(|e| {
             let text = e.body_text();
@@ -86,6 +96,12 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
         let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
         path.map(|p| Self(p.0)).map_err(|e| Problem::invalid("path", e.body_text()))
     }
+}
+
+/// An escaped NUL: its backslash is not itself escaped.
+fn has_nul(json: &[u8]) -> bool {
+    let escape = |at: usize| json[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1;
+    json.windows(5).enumerate().any(|(at, window)| window == b"u0000" && escape(at))
 }
 
 fn is_json(content_type: Option<&str>) -> bool {
@@ -142,12 +158,20 @@ mod tests {
 
     #[test]
     fn a_value_in_the_wrong_place_is_named_by_its_place_and_never_quoted() {
-        let problem = refused::<Vec<Vec<u32>>>(r#"[[1, "a \", expected b"]]"#);
-        assert_eq!(problem.detail, "/0/1: invalid type: string, expected u32");
-        let problem = refused::<Vec<String>>("[4711]");
-        assert_eq!(problem.detail, "/0: invalid type: integer, expected a string");
-        assert_eq!(problem.errors[0].pointer, "/0");
+        type Lists = std::collections::BTreeMap<String, Vec<u32>>;
+        let problem = refused::<Lists>(r#"{"a": [1, "a \", expected b"]}"#);
+        assert_eq!(problem.detail, "/a/1: invalid type: string, expected u32");
+        assert_eq!(problem.errors[0].pointer, "/a/1");
+        assert_eq!(refused::<String>("4711").detail, ": invalid type: integer, expected a string");
         assert_eq!(refused::<u8>("4711").detail, ": invalid value: integer, expected u8");
-        assert_eq!(refused::<u8>("[]").detail, ": invalid type: sequence, expected u8");
+        assert_eq!(refused::<u8>("{}").detail, ": invalid type: map, expected u8");
+    }
+
+    #[test]
+    fn a_list_is_no_object_and_a_nul_is_no_text() {
+        assert_eq!(refused::<Vec<u8>>(" [1]").detail, ": not an object");
+        assert_eq!(refused::<String>(r#""a\u0000b""#).detail, ": a text in it holds a NUL character");
+        let escaped = JsonBody(Bytes::from_static(br#""\\u0000""#)).parse::<String>();
+        assert_eq!(escaped.expect("a backslash, and no NUL"), r"\u0000");
     }
 }

@@ -5,6 +5,7 @@
 //! every request runs under.
 
 mod problem;
+mod whole;
 
 #[cfg(feature = "server")]
 mod extract;
@@ -16,6 +17,7 @@ mod request_id;
 mod respond;
 
 pub use problem::{FieldError, Problem};
+pub use whole::{whole, whole_list};
 
 #[cfg(feature = "server")]
 pub use {

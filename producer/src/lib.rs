@@ -1,7 +1,7 @@
 //! Takes rotations in. Knows no key.
 //!
-//! With the feature `ledger` a service beside the ledger enqueues a rotation straight into ledger and
-//! queue. Default features link neither a database nor a server.
+//! By default this crate is the typed HTTP [`Client`] of `reseal serve`, and links neither a database nor a server. With the feature
+//! `ledger` a service beside the ledger enqueues a rotation straight into ledger and queue; `server` is the API itself.
 //!
 #![cfg_attr(
     feature = "ledger",
@@ -35,8 +35,15 @@ match enqueue(&ledger, Some(&queue), &request).await? {
 )]
 
 pub mod api;
+#[cfg(feature = "client")]
+mod client;
 #[cfg(feature = "ledger")]
 mod enqueue;
+#[cfg(feature = "server")]
+pub mod http;
+
+#[cfg(feature = "client")]
+pub use client::{Client, ClientError, Events, Options, Until};
 
 #[cfg(feature = "ledger")]
 pub use {

@@ -54,12 +54,17 @@ impl Default for ServiceLimits {
 /// application), the time-out, the bound on calls at once, and [`reseal_http::with_request_id`], by which a person
 /// finds who used a suspended key. [`Storage::close`] is the caller's, too.
 pub fn service(storage: Storage, limits: ServiceLimits) -> OpenApiRouter {
-    OpenApiRouter::default()
-        .routes(routes!(encrypt))
-        .routes(routes!(decrypt))
-        .routes(routes!(reencrypt))
-        .layer(DefaultBodyLimit::max(limits.body_bytes))
-        .with_state(Arc::new(Service { storage, limits }))
+    routes().layer(DefaultBodyLimit::max(limits.body_bytes)).with_state(Arc::new(Service { storage, limits }))
+}
+
+/// That part of the document alone, for who serves nothing
+#[must_use]
+pub fn described() -> utoipa::openapi::OpenApi {
+    routes().into_openapi()
+}
+
+fn routes() -> OpenApiRouter<Arc<Service>> {
+    OpenApiRouter::default().routes(routes!(encrypt)).routes(routes!(decrypt)).routes(routes!(reencrypt))
 }
 
 struct Service {

@@ -2,6 +2,7 @@
 //!
 //! Nothing that a test starts outlives the test process, however that ends; see [`Leash`].
 
+mod databases;
 mod eventually;
 mod graph;
 mod kms;
@@ -13,6 +14,7 @@ mod python;
 mod redis;
 mod reseal;
 
+pub use databases::{for_each_database, for_each_ledger};
 pub use eventually::{eventually, wait_until};
 pub use graph::Graph;
 pub use kms::{Kms, shared_kms};

@@ -1,4 +1,5 @@
-//! `reseal completions` and `reseal man`: what packagers install, made of the same definitions as the help.
+//! `reseal completions`, `reseal man` and `reseal openapi`: what packagers install and clients are made of, from the definitions
+//! that the program itself runs by.
 
 use crate::{
     args::Cli,
@@ -49,6 +50,13 @@ fn page(command: clap::Command) -> Result<Vec<u8>, Failure> {
     let mut page = Vec::new();
     clap_mangen::Man::new(command).render(&mut page).map_err(Failure::io("the manual cannot be made"))?;
     Ok(page)
+}
+
+/// The description of everything that can be served.
+pub(crate) fn openapi() -> Result<Exit, Failure> {
+    let described = reseal_producer::http::openapi(reseal_storage::http::described());
+    let text = described.to_pretty_json().map_err(|e| Failure::new("internal", e.to_string()))?;
+    on_stdout(format!("{text}\n").as_bytes())
 }
 
 fn on_stdout(bytes: &[u8]) -> Result<Exit, Failure> {

@@ -1,18 +1,34 @@
-//! `reseal up`: the embedded default. Makes what is missing, then works.
+//! `reseal up`: the embedded default. Makes what is missing, then works and serves in one process.
 
-use super::work::{self, Args};
+use super::{
+    serve::{self, Server},
+    work::{self, Worker},
+};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
     ground::{self, Schema},
+    signals::StopSignals,
 };
 use reseal_config::{Config, Origin};
 use reseal_entities::ledger::keys as ledger_keys;
-use std::collections::BTreeSet;
+use reseal_producer::http::App;
+use std::{collections::BTreeSet, net::SocketAddr};
+use tokio::sync::{Notify, watch};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    work: work::Args,
+    /// Where to listen [default: server.bind of the configuration]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    bind: Option<SocketAddr>,
+}
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = context.load()?;
-    let (config, output) = (loaded.config, &context.output);
+    let (mut config, output) = (loaded.config, &context.output);
+    config.server.bind = args.bind.unwrap_or(config.server.bind);
     let origin = match loaded.origin {
         Origin::Embedded => "the embedded default".to_owned(),
         Origin::File(file) => file.display().to_string(),
@@ -31,7 +47,38 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         output.note(&hint);
     }
     drop(ledger);
-    work::work(args, context, config, Schema::Migrate).await
+    let signals = StopSignals::listen().map_err(Failure::io("signals cannot be heard"))?;
+    let worker = Worker::open(&args.work, context, config.clone(), Schema::Migrate).await?;
+    let storage = serve::storage(&config, &worker.engine.ledger, context).await?;
+    let app = App::open(worker.engine.ledger.clone(), Some(worker.queue.clone()), None, serve::settings(&config));
+    let server = Server::open(app, &config, Some(&storage), context).await?;
+    let ended = both(worker, server, signals, context).await;
+    storage.close().await;
+    ended
+}
+
+/// Until a signal, or the end of either: then the worker drains, and the server serves until it has.
+async fn both(worker: Worker, server: Server, signals: StopSignals, context: &Context) -> Result<Exit, Failure> {
+    let (drained, server_ended) = (watch::Sender::new(false), Notify::new());
+    let working = async {
+        let stop = async {
+            tokio::select! {
+                () = signals.stop() => {}
+                () = server_ended.notified() => {}
+            }
+        };
+        let worked = worker.work(stop, context).await;
+        drained.send_replace(true);
+        worked
+    };
+    let serving = async {
+        let mut drained = drained.subscribe();
+        let served = server.run(async move { drop(drained.wait_for(|drained| *drained).await) }).await;
+        server_ended.notify_one();
+        served
+    };
+    let (worked, served) = tokio::join!(working, serving);
+    served.and(worked)
 }
 
 /// What is still to be done before there is something to rotate.

@@ -8,6 +8,7 @@ use crate::{
     signals::StopSignals,
 };
 use reseal_config::Config;
+use reseal_engine::Engine;
 use reseal_queue::Queue;
 use reseal_worker::{EngineSteps, RunOptions};
 use serde_json::json;
@@ -20,29 +21,49 @@ pub(crate) struct Args {
     lanes: Option<u16>,
 }
 
-pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
-    work(args, context, context.config()?, Schema::Must).await
+/// A worker that has everything it needs and has not begun.
+pub(super) struct Worker {
+    pub engine: Arc<Engine>,
+    pub queue: Queue,
+    options: RunOptions,
 }
 
-/// Works until SIGTERM or ctrl-c, then drains; a second one ends it at once.
-pub(crate) async fn work(args: Args, context: &Context, config: Config, schema: Schema) -> Result<Exit, Failure> {
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let signals = StopSignals::listen().map_err(Failure::io("signals cannot be heard"))?;
-    let queue_url = config.queue.url.clone();
-    let lanes = args.lanes.unwrap_or(config.worker.lanes).into();
-    let options = RunOptions { lanes, ..RunOptions::unique()? };
-    let engine = ground::engine(config, schema, options.name.to_string(), &context.output).await?;
-    let queue = Queue::open(queue_url.expose(), &engine.ledger.identity().await?.name).await?;
-    context.output.note(&format!("worker {} with {}; ctrl-c drains it", options.name, count(lanes as u64, "lane")));
-    let steps = Arc::new(EngineSteps::new(Arc::new(engine)));
-    let summary = Box::pin(reseal_worker::run(queue, steps, options, signals.stop())).await?;
-    let jobs = summary.jobs;
-    let object = json!({
-        "done": jobs.done, "failed": jobs.failed, "panicked": jobs.panicked, "cut_off": jobs.cut_off,
-        "unknown": jobs.unknown, "drained": summary.drained,
-    });
-    context.output.show(&object, || {
-        let drained = if summary.drained { "drained" } else { "cut off what was left at the end of the grace" };
-        format!("{} done, {} failed; {drained}", count(jobs.done, "job"), jobs.failed + jobs.panicked + jobs.cut_off)
-    });
-    Ok(Exit::Done)
+    let worker = Worker::open(&args, context, context.config()?, Schema::Must).await?;
+    worker.work(signals.stop(), context).await
+}
+
+impl Worker {
+    pub(super) async fn open(args: &Args, context: &Context, config: Config, schema: Schema) -> Result<Self, Failure> {
+        let queue_url = config.queue.url.clone();
+        let lanes = args.lanes.unwrap_or(config.worker.lanes).into();
+        let options = RunOptions { lanes, ..RunOptions::unique()? };
+        let engine = ground::engine(config, schema, options.name.to_string(), &context.output).await?;
+        let queue = Queue::open(queue_url.expose(), &engine.ledger.identity().await?.name).await?;
+        Ok(Self { engine: Arc::new(engine), queue, options })
+    }
+
+    /// Works until `stop`, then drains.
+    pub(super) async fn work(self, stop: impl Future<Output = ()>, context: &Context) -> Result<Exit, Failure> {
+        let Self { engine, queue, options } = self;
+        let lanes = count(options.lanes as u64, "lane");
+        context.output.note(&format!("worker {} with {lanes}; ctrl-c drains it", options.name));
+        let steps = Arc::new(EngineSteps::new(engine));
+        let summary = Box::pin(reseal_worker::run(queue, steps, options, stop)).await?;
+        let jobs = summary.jobs;
+        let object = json!({
+            "done": jobs.done, "failed": jobs.failed, "panicked": jobs.panicked, "cut_off": jobs.cut_off,
+            "unknown": jobs.unknown, "drained": summary.drained,
+        });
+        context.output.show(&object, || {
+            let drained = if summary.drained { "drained" } else { "cut off what was left at the end of the grace" };
+            format!(
+                "{} done, {} failed; {drained}",
+                count(jobs.done, "job"),
+                jobs.failed + jobs.panicked + jobs.cut_off
+            )
+        });
+        Ok(Exit::Done)
+    }
 }

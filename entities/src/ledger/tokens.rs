@@ -11,7 +11,7 @@ use super::{
 use crate::tokens::{self, Role};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
+    ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
     sea_query::{Expr, ExprTrait},
 };
 use serde_json::json;
@@ -127,6 +127,12 @@ fn hash_of(secret: &str) -> String {
 /// Every token, also those that are revoked or expired, oldest first.
 pub async fn list(db: &impl ConnectionTrait) -> Result<Vec<tokens::Model>, LedgerError> {
     Ok(tokens::Entity::find().order_by_asc(tokens::Column::Id).all(db).await?)
+}
+
+/// How many would be let in now.
+pub async fn usable(db: &impl ConnectionTrait) -> Result<u64, LedgerError> {
+    let lasts = tokens::Column::ExpiresAt.is_null().or(Expr::col(tokens::Column::ExpiresAt).gt(now(db)));
+    Ok(tokens::Entity::find().filter(tokens::Column::RevokedAt.is_null()).filter(lasts).count(db).await?)
 }
 
 /// One token.

@@ -39,23 +39,25 @@ pub struct Batch {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Failure {
+    /// `batches` that failed, or `rows` that are quarantined.
+    pub failed: String,
     /// Stable.
     pub code: String,
     /// `source:schema.table`.
     pub table: String,
-    /// Failed batches.
+    /// Failed batches; of quarantined rows, batches that they stand in.
     pub batches: i64,
-    /// Quarantined rows.
+    /// Rows; of failed batches, those that were not looked at yet.
     pub rows: i64,
-    /// One of them, for people.
-    pub sample: Option<String>,
-    /// `transient`, `size` or `poison`.
-    pub class: String,
+    /// One of them, for people; never a value.
+    pub sample: String,
+    /// `transient`, `size`, `poison` or `setup`.
+    pub nature: String,
     /// What a person does about it.
     pub advice: String,
-    /// When the first was found.
+    /// When it happened first, of what is still so.
     pub first_at: Option<String>,
-    /// When the last was found.
+    /// When it happened last.
     pub last_at: Option<String>,
 }
 

@@ -13,7 +13,7 @@ pub struct NewDryRun {
     #[cfg_attr(feature = "server", schema(min_length = 1, max_length = 64, example = "default"))]
     pub keyset: String,
     /// As in a rotation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "reseal_http::whole")]
     pub to_key_id: Option<u32>,
 }
 
@@ -27,7 +27,7 @@ pub struct NewCensus {
     #[cfg_attr(feature = "server", schema(example = "messages.encrypted_content"))]
     pub column: Option<String>,
     /// Only cells under this key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "reseal_http::whole")]
     pub key_id: Option<u32>,
 }
 
@@ -37,7 +37,7 @@ pub struct NewCensus {
 #[serde(deny_unknown_fields)]
 pub struct Retry {
     /// These.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "reseal_http::whole_list")]
     pub batch_ids: Option<Vec<i64>>,
     /// Those that failed with this code, or have rows quarantined for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,6 +45,9 @@ pub struct Retry {
     /// Those of this table: `source:schema.table`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
+    /// Also quarantined rows and the batches that they stand in; true unless it is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<bool>,
 }
 
 /// What a retry did.
@@ -69,6 +72,8 @@ pub struct Operation {
     pub kind: OperationKind,
     /// Where it stands.
     pub state: OperationState,
+    /// One sentence: what is going on and what it waits for.
+    pub summary: String,
     /// What it was given.
     #[cfg_attr(feature = "server", schema(value_type = Object))]
     pub params: Value,

@@ -13,15 +13,15 @@ pub struct NewRotation {
     #[cfg_attr(feature = "server", schema(min_length = 1, max_length = 64, example = "default"))]
     pub keyset: String,
     /// A published pre_active key to promote; none: a worker makes one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "reseal_http::whole")]
     pub to_key_id: Option<u32>,
     /// Why, for the audit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(max_length = 1000, example = "cryptoperiod over"))]
     pub reason: Option<String>,
-    /// The wait between proof and clearing, e.g. `30d`; at least what the server is configured with, which is the default.
+    /// The wait between proof and clearing, a number and one of s, m, h, d, w: e.g. `30d`; at least what the server is configured with, which is the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "server", schema(example = "7d"))]
+    #[cfg_attr(feature = "server", schema(example = "7d", pattern = "^[0-9]{1,5}[smhdw]$"))]
     pub clear_after: Option<String>,
 }
 
@@ -153,12 +153,19 @@ pub struct Eta {
 /// What an operator allows; none is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Rows re-encrypted per second, over all workers.
+    #[cfg_attr(feature = "server", schema(minimum = 1, maximum = 1_000_000_000))]
+    #[serde(default, deserialize_with = "reseal_http::whole")]
     pub rows_per_second: Option<i64>,
     /// Batches in hand at once, over all workers.
+    #[cfg_attr(feature = "server", schema(minimum = 1, maximum = 100_000))]
+    #[serde(default, deserialize_with = "reseal_http::whole")]
     pub lanes: Option<i32>,
     /// Batches in the queue or in hand.
+    #[cfg_attr(feature = "server", schema(minimum = 1, maximum = 100_000))]
+    #[serde(default, deserialize_with = "reseal_http::whole")]
     pub batches: Option<i32>,
 }
 

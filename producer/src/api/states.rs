@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "server")]
-use reseal_entities::{quarantine, state};
+use reseal_entities::{operations, quarantine, state};
 
 /// Where a rotation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -186,4 +186,28 @@ pub enum OperationState {
     /// Of a newer server.
     #[serde(other)]
     Unknown,
+}
+
+#[cfg(feature = "server")]
+impl From<operations::OperationKind> for OperationKind {
+    fn from(state: operations::OperationKind) -> Self {
+        match state {
+            operations::OperationKind::DryRun => Self::DryRun,
+            operations::OperationKind::Census => Self::Census,
+            operations::OperationKind::Clear => Self::Clear,
+            operations::OperationKind::Retry => Self::Retry,
+        }
+    }
+}
+
+#[cfg(feature = "server")]
+impl From<state::OperationState> for OperationState {
+    fn from(state: state::OperationState) -> Self {
+        match state {
+            state::OperationState::Requested => Self::Requested,
+            state::OperationState::Running => Self::Running,
+            state::OperationState::Succeeded => Self::Succeeded,
+            state::OperationState::Failed => Self::Failed,
+        }
+    }
 }

@@ -1,0 +1,161 @@
+//! Batches, failures by cause, quarantined rows, and doing them again.
+
+use super::{
+    App,
+    auth::Caller,
+    idempotency::IdempotencyKey,
+    operations::{answer, asker},
+    paging::{Paging, page},
+    problem::problem,
+    rotations::word,
+    tell,
+};
+use crate::api::{self, Batch, Failure, Operation, Page, QuarantinedRow, Retry};
+use axum::{extract::State, http::HeaderMap, response::Response};
+use reseal_entities::ledger::{failures, operations, pages, read, retry::RetryFilter};
+use reseal_http::{Json, Path, Problem, Query, RequestId};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(show))
+        .routes(routes!(causes))
+        .routes(routes!(quarantined))
+        .routes(routes!(retry))
+        .routes(routes!(retry_one))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct InState {
+    /// In this state.
+    #[param(inline)]
+    state: Option<api::BatchState>,
+}
+
+/// Lists a rotation's batches
+#[utoipa::path(
+    get, path = "/v1/rotations/{id}/batches", tag = "batches", operation_id = "listBatches",
+    params(("id" = i64, Path), InState, Paging),
+    responses((status = 200, description = "A page", body = Page<Batch>))
+)]
+async fn list(
+    State(app): State<App>,
+    Path(id): Path<i64>,
+    Query(which): Query<InState>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<Batch>>, Problem> {
+    let (limit, after) = paging.read()?;
+    let state = which.state.map(|state| word(&state, "state")).transpose()?;
+    let db = app.ledger().db();
+    read::rotation(db, id).await.map_err(problem)?;
+    let found = pages::batches(db, id, state, after, limit + 1).await.map_err(problem)?;
+    Ok(Json(page(found, limit, |(b, _)| b.id, |(b, table)| tell::batch(b, table))))
+}
+
+/// Shows a batch
+#[utoipa::path(
+    get, path = "/v1/batches/{id}", tag = "batches", operation_id = "getBatch", params(("id" = i64, Path)),
+    responses((status = 200, description = "As it stands", body = Batch))
+)]
+async fn show(State(app): State<App>, Path(id): Path<i64>) -> Result<Json<Batch>, Problem> {
+    let (batch, table) = pages::batch(app.ledger().db(), id).await.map_err(problem)?;
+    Ok(Json(tell::batch(batch, table)))
+}
+
+/// Shows what failed, grouped by cause
+#[utoipa::path(
+    get, path = "/v1/rotations/{id}/failures", tag = "batches", operation_id = "listFailures",
+    params(("id" = i64, Path)),
+    responses((status = 200, description = "Each cause; empty when nothing failed", body = Vec<Failure>))
+)]
+async fn causes(State(app): State<App>, Path(id): Path<i64>) -> Result<Json<Vec<Failure>>, Problem> {
+    let db = app.ledger().db();
+    read::rotation(db, id).await.map_err(problem)?;
+    let found = failures::failures(db, id).await.map_err(problem)?;
+    Ok(Json(found.into_iter().map(tell::failure).collect()))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct RowsInState {
+    /// In this state.
+    #[param(inline)]
+    state: Option<api::QuarantineState>,
+}
+
+/// Lists rows that could not be re-encrypted, newest first
+#[utoipa::path(
+    get, path = "/v1/rotations/{id}/quarantine", tag = "batches", operation_id = "listQuarantine",
+    params(("id" = i64, Path), RowsInState, Paging),
+    responses((status = 200, description = "A page", body = Page<QuarantinedRow>))
+)]
+async fn quarantined(
+    State(app): State<App>,
+    Path(id): Path<i64>,
+    Query(which): Query<RowsInState>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<QuarantinedRow>>, Problem> {
+    let (limit, before) = paging.read()?;
+    let state = which.state.map(|state| word(&state, "state")).transpose()?;
+    let db = app.ledger().db();
+    read::rotation(db, id).await.map_err(problem)?;
+    let found = pages::quarantine(db, id, state, before, limit + 1).await.map_err(problem)?;
+    Ok(Json(page(found, limit, |(q, _)| q.id, |(q, table)| tell::quarantined(q, table))))
+}
+
+/// Does failed batches again, however many the filter names
+///
+/// All of it happens in one transaction, together with the operation that says what was done: after a crash the same
+/// `Idempotency-Key` finds that operation, or does it now. The price: one long transaction for very many batches.
+#[utoipa::path(
+    post, path = "/v1/rotations/{id}/retry", tag = "batches", operation_id = "retryBatches",
+    params(
+        ("id" = i64, Path),
+        IdempotencyKey,
+    ),
+    request_body = Retry,
+    responses((status = 202, description = "What was matched, applied and skipped", body = Operation))
+)]
+async fn retry(
+    State(app): State<App>,
+    caller: Caller,
+    request_id: RequestId,
+    headers: HeaderMap,
+    Path(id): Path<i64>,
+    Json(retry): Json<Retry>,
+) -> Result<Response, Problem> {
+    again(&app, asker(caller, request_id, &headers)?, id, retry).await
+}
+
+/// Does one batch again
+#[utoipa::path(
+    post, path = "/v1/batches/{id}/retry", tag = "batches", operation_id = "retryBatch",
+    params(
+        ("id" = i64, Path),
+        IdempotencyKey,
+    ),
+    responses((status = 202, description = "What was matched, applied and skipped", body = Operation))
+)]
+async fn retry_one(
+    State(app): State<App>,
+    caller: Caller,
+    request_id: RequestId,
+    headers: HeaderMap,
+    Path(id): Path<i64>,
+) -> Result<Response, Problem> {
+    let (batch, _) = pages::batch(app.ledger().db(), id).await.map_err(problem)?;
+    let only = Retry { batch_ids: Some(vec![id]), ..Retry::default() };
+    again(&app, asker(caller, request_id, &headers)?, batch.rotation_id, only).await
+}
+
+async fn again(app: &App, asker: operations::Caller, rotation_id: i64, retry: Retry) -> Result<Response, Problem> {
+    let quarantined = retry.quarantined.unwrap_or(true);
+    let filter = RetryFilter { batch_ids: retry.batch_ids, code: retry.code, table: retry.table, quarantined };
+    let done = operations::retry(app.ledger(), &asker, rotation_id, &filter).await;
+    let (operation, created) = done.map_err(problem)?;
+    answer(app, operation, created).await
+}

@@ -1,0 +1,153 @@
+//! What an operator does to a rotation: pause, resume, limit, cancel, roll back. Asking again for what is so already
+//! answers as it is.
+
+use super::{
+    App,
+    auth::Caller,
+    problem::problem,
+    rotations::{detail, reason},
+};
+use crate::api::{Limits, Reason, RotationDetail};
+use axum::extract::State;
+use reseal_entities::ledger::{LedgerError, approve, cancel, steps, throttle};
+use reseal_http::{Json, Path, Problem};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(cancel_it))
+        .routes(routes!(roll_back))
+        .routes(routes!(approve_it))
+        .routes(routes!(limit))
+}
+
+/// Stops a rotation's workers at their next chunk
+#[utoipa::path(
+    post, path = "/v1/rotations/{id}/pause", tag = "rotations", operation_id = "pauseRotation",
+    params(("id" = i64, Path)), request_body = Reason,
+    responses((status = 200, description = "It is paused", body = RotationDetail))
+)]
+async fn pause(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<i64>,
+    Json(why): Json<Reason>,
+) -> Result<Json<RotationDetail>, Problem> {
+    let reason = reason(why.reason)?;
+    let txn = begin(&app).await?;
+    steps::pause(&txn, id, &caller.actor, reason.as_deref()).await.map_err(problem)?;
+    commit(txn).await?;
+    Ok(Json(detail(&app, id).await?))
+}
+
+/// Lets a paused rotation go on
+#[utoipa::path(
+    post, path = "/v1/rotations/{id}/resume", tag = "rotations", operation_id = "resumeRotation",
+    params(("id" = i64, Path)),
+    responses((status = 200, description = "It goes on", body = RotationDetail))
+)]
+async fn resume(State(app): State<App>, caller: Caller, Path(id): Path<i64>) -> Result<Json<RotationDetail>, Problem> {
+    let txn = begin(&app).await?;
+    steps::resume(&txn, id, &caller.actor).await.map_err(problem)?;
+    commit(txn).await?;
+    Ok(Json(detail(&app, id).await?))
+}
+
+/// Stops a rotation for good
+///
+/// Values under both keys stay readable, and the next rotation retires what is left. Refused once a key is destroyed.
+#[utoipa::path(
+    post, path = "/v1/rotations/{id}/cancel", tag = "rotations", operation_id = "cancelRotation",
+    params(("id" = i64, Path)), request_body = Reason,
+    responses((status = 200, description = "It is cancelled", body = RotationDetail))
+)]
+async fn cancel_it(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<i64>,
+    Json(why): Json<Reason>,
+) -> Result<Json<RotationDetail>, Problem> {
+    let reason = reason(why.reason)?;
+    let txn = begin(&app).await?;
+    cancel::cancel(&txn, &caller.actor, id, reason.as_deref()).await.map_err(problem)?;
+    commit(txn).await?;
+    Ok(Json(detail(&app, id).await?))
+}
+
+/// Turns a rotation round
+///
+/// The key that gave way becomes active again, by a rotation of its own, which this answers with.
+#[utoipa::path(
+    post, path = "/v1/rotations/{id}/rollback", tag = "rotations", operation_id = "rollBackRotation",
+    params(("id" = i64, Path)), request_body = Reason,
+    responses((status = 200, description = "The rotation the other way", body = RotationDetail))
+)]
+async fn roll_back(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<i64>,
+    Json(why): Json<Reason>,
+) -> Result<Json<RotationDetail>, Problem> {
+    let reason = reason(why.reason)?;
+    let txn = begin(&app).await?;
+    let turned = cancel::roll_back(&txn, &caller.actor, id, reason.as_deref()).await.map_err(problem)?;
+    commit(txn).await?;
+    Ok(Json(detail(&app, turned.reverse).await?))
+}
+
+/// Approves the clearing of the keys that a rotation retires
+///
+/// Where the two-person rule is configured, `waiting` lasts until somebody other than the requester does this.
+#[utoipa::path(
+    post, path = "/v1/rotations/{id}/approve", tag = "rotations", operation_id = "approveRotation",
+    params(("id" = i64, Path)),
+    responses((status = 200, description = "It is approved", body = RotationDetail))
+)]
+async fn approve_it(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<i64>,
+) -> Result<Json<RotationDetail>, Problem> {
+    let txn = begin(&app).await?;
+    approve::approve(&txn, &caller.actor, id).await.map_err(problem)?;
+    commit(txn).await?;
+    Ok(Json(detail(&app, id).await?))
+}
+
+/// Sets how fast a rotation may go; null or left out is no limit
+#[utoipa::path(
+    put, path = "/v1/rotations/{id}/limits", tag = "rotations", operation_id = "limitRotation",
+    params(("id" = i64, Path)), request_body = Limits,
+    responses((status = 200, description = "Its limits", body = Limits))
+)]
+async fn limit(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<i64>,
+    Json(limits): Json<Limits>,
+) -> Result<Json<Limits>, Problem> {
+    let given = [
+        ("/rows_per_second", limits.rows_per_second, 1_000_000_000),
+        ("/lanes", limits.lanes.map(i64::from), 100_000),
+        ("/batches", limits.batches.map(i64::from), 100_000),
+    ];
+    if let Some((field, _, most)) = given.iter().find(|(_, n, most)| n.is_some_and(|n| !(1..=*most).contains(&n))) {
+        return Err(Problem::invalid(*field, format!("not a number from 1 to {most}; to stop a rotation, pause it")));
+    }
+    let wanted =
+        throttle::Limits { rows_per_second: limits.rows_per_second, lanes: limits.lanes, batches: limits.batches };
+    let txn = begin(&app).await?;
+    throttle::limit_if_open(&txn, id, &caller.actor, |_| wanted).await.map_err(problem)?;
+    commit(txn).await?;
+    Ok(Json(limits))
+}
+
+pub(super) async fn begin(app: &App) -> Result<sea_orm::DatabaseTransaction, Problem> {
+    app.ledger().begin().await.map_err(|e| problem(e.into()))
+}
+
+pub(super) async fn commit(txn: sea_orm::DatabaseTransaction) -> Result<(), Problem> {
+    txn.commit().await.map_err(|e| problem(LedgerError::from(e)))
+}
