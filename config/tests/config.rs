@@ -177,6 +177,14 @@ fn a_replicas_lag_is_a_time_or_off_and_a_default_is_told_from_a_limit_that_was_w
 }
 
 #[test]
+fn the_two_person_rule_is_off_until_it_is_said_and_is_a_yes_or_a_no() {
+    assert!(!load("", &[]).unwrap().rotation.two_person);
+    assert!(load("[rotation]\ntwo_person = true", &[]).unwrap().rotation.two_person);
+    assert!(load("", &[("RESEAL__ROTATION__TWO_PERSON", "true")]).unwrap().rotation.two_person);
+    assert_eq!(refused("[rotation]\ntwo_person = \"ada\"", &[]).0, "rotation.two_person");
+}
+
+#[test]
 fn a_url_and_its_file_are_never_both_taken() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("url");

@@ -117,6 +117,19 @@ const TAKEN_AWAY: &[(&str, &str)] = &[
     ("waiting time made longer", "UPDATE reseal_rotations SET clear_after_ms = 1001 WHERE id = $rotation"),
     ("a hold", "UPDATE reseal_rotations SET hold_at = 1 WHERE id = $rotation"),
     ("a pause", "UPDATE reseal_rotations SET paused_at = 1 WHERE id = $rotation"),
+    ("an approval that is missing", "UPDATE reseal_rotations SET needs_approval = true WHERE id = $rotation"),
+    (
+        "an approval by who asked for it",
+        "UPDATE reseal_rotations SET needs_approval = true, approved_at = 1, approved_by = requested_by WHERE id = $rotation",
+    ),
+    (
+        "an approval by nobody",
+        "UPDATE reseal_rotations SET needs_approval = true, approved_at = 1 WHERE id = $rotation",
+    ),
+    (
+        "an approval that is void",
+        "UPDATE reseal_rotations SET needs_approval = true, approved_by = 'bob' WHERE id = $rotation",
+    ),
 ];
 
 #[test]
@@ -130,6 +143,16 @@ fn a_key_is_destroyed_when_every_condition_holds() {
             assert_eq!((key.state, key.wrapped_dek), (KeyState::Destroyed, None));
             txn.rollback().await.unwrap();
         }
+    });
+}
+
+#[test]
+fn a_key_whose_clearing_somebody_else_has_approved_is_destroyed() {
+    for_each_ledger(async |ledger| {
+        let it = Clearable::new(&ledger).await;
+        let approved = "needs_approval = true, approved_at = 1, approved_by = 'bob'";
+        run(ledger.db(), it.sql(&format!("UPDATE reseal_rotations SET {approved} WHERE id = $rotation"))).await;
+        assert_eq!(run(ledger.db(), it.sql(WIPE)).await, 1);
     });
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Each test runs on PostgreSQL and on SQLite, in a database of its own ([`ground`]).
 
+mod approval;
+mod asking_twice;
 mod audit;
 mod claim;
 mod close;
@@ -18,4 +20,5 @@ mod retry;
 mod rows;
 mod schema;
 mod tables;
+mod tokens;
 mod waiting;

@@ -98,6 +98,10 @@ async fn an_abandoned_row_is_null_and_its_bytes_are_kept(backend: DbBackend) {
     assert_eq!(site.read_all().await, truth);
     let kept = quarantine::list(site.engine.ledger.db(), Some(id), true, 1).await.unwrap().remove(0);
     assert_eq!(kept.abandoned_cell.as_deref(), Some(&b"broken"[..]));
+    // who gave it up is on the record before it is gone
+    let said = "SELECT count(*) FROM reseal_audit a JOIN reseal_audit b ON b.seq > a.seq WHERE a.action = \
+                'quarantine.abandoning' AND b.action = 'quarantine.resolved' AND a.actor = 'tester'";
+    assert_eq!(site.ledger_count(said).await, 1);
 }
 
 /// Every job is dropped after a short time of growing length, as if its process had died there, and

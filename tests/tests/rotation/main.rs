@@ -12,6 +12,7 @@ mod schemas;
 mod site;
 mod the_other_way;
 mod throttling;
+mod two_people;
 mod whole;
 
 /// Makes a test of each `async fn name(backend)` for every database.
