@@ -4,8 +4,10 @@
 
 mod audit;
 mod claim;
+mod clearing;
 mod close;
 mod dispatch;
+mod failures;
 mod ground;
 mod guards;
 mod laws;
@@ -13,7 +15,10 @@ mod laws_on_batches;
 mod laws_on_rotations;
 mod migrating;
 mod open;
+mod operations;
+mod operations_at_work;
 mod retry;
+mod retry_by_filter;
 mod rows;
 mod schema;
 mod tables;
