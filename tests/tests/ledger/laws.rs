@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use reseal_entities::state::{
     BatchEvent::{self, *},
     BatchState::{self, *},
-    KeyEvent, KeyState, Law, RotationEvent, RotationState,
+    KeyEvent, KeyState, Law, OperationEvent, OperationState, RotationEvent, RotationState,
 };
 use sea_orm::Iterable;
 
@@ -73,6 +73,20 @@ where
         }
     }
     assert_eq!(allowed, table.len());
+}
+
+/// The only changes of an operation. A running one is claimed again only when its lease has run out.
+const OPERATIONS: &[(OperationState, OperationEvent, OperationState)] = &[
+    (OperationState::Requested, OperationEvent::Claim, OperationState::Running),
+    (OperationState::Running, OperationEvent::Claim, OperationState::Running),
+    (OperationState::Running, OperationEvent::Release, OperationState::Requested),
+    (OperationState::Running, OperationEvent::Succeed, OperationState::Succeeded),
+    (OperationState::Running, OperationEvent::Fail, OperationState::Failed),
+];
+
+#[test]
+fn an_operation_changes_only_as_the_table_says() {
+    next_is(OPERATIONS, || OperationEvent::iter().collect());
 }
 
 #[test]

@@ -57,7 +57,7 @@ async fn on_batch(ledger: &Ledger, what: OnBatch, b: &batches::Model) -> Result<
         }
         OnBatch::Retry | OnBatch::RetryWithRow => {
             match retry::retry(txn, "ada", b.rotation_id, What::Batch(b.id)).await {
-                Ok(retried) => Ok(retried.batches == 1),
+                Ok(retried) => Ok(retried.applied == 1),
                 Err(e) if e.code() == "nothing_to_retry" => Ok(false),
                 Err(e) => Err(e),
             }

@@ -38,6 +38,11 @@ async fn again(ledger: &Ledger, w: &World, what: What) -> Retried {
     alone(ledger, async |txn| retry(txn, "ada", w.id, what).await).await.unwrap()
 }
 
+/// Every batch that was named was applied.
+fn retried(batches: u64, rows: u64) -> Retried {
+    Retried { matched: batches, applied: batches, skipped: 0, rows }
+}
+
 async fn claimed(ledger: &Ledger, id: i64) -> batches::Model {
     claim::claim_if_due(ledger.db(), id, "w").await.unwrap().expect("claimed").batch
 }
@@ -76,7 +81,7 @@ fn a_retried_row_that_is_not_found_again_is_resolved_by_its_batchs_report() {
         let w = World::at(ledger.db(), RotationState::Reencrypting).await;
         let (b, other) = (w.batch(ledger.db(), BatchState::Done).await, w.batch(ledger.db(), BatchState::Leased).await);
         found(&ledger, &w, Some(b.id), &[finding("1", "truncated"), finding("2", "truncated")]).await;
-        assert_eq!(again(&ledger, &w, What::Batch(b.id)).await, Retried { batches: 1, rows: 2 });
+        assert_eq!(again(&ledger, &w, What::Batch(b.id)).await, retried(1, 2));
         assert!(rows(&ledger, &w).await.iter().all(|r| r.state == Retrying));
         let reset = batch(ledger.db(), b.id).await;
         assert_eq!((reset.state, reset.cursor, reset.attempts), (BatchState::Pending, None, 0));
@@ -200,7 +205,7 @@ fn what_is_not_failed_and_has_no_quarantined_row_is_not_retried() {
             let b = w.batch(ledger.db(), state).await;
             let done = alone(&ledger, async |txn| retry(txn, "ada", w.id, What::Batch(b.id)).await).await;
             match state {
-                BatchState::Failed => assert_eq!(done.unwrap(), Retried { batches: 1, rows: 0 }),
+                BatchState::Failed => assert_eq!(done.unwrap(), retried(1, 0)),
                 _ => assert_eq!(done.unwrap_err().code(), "nothing_to_retry", "{state}"),
             }
         }
@@ -224,7 +229,7 @@ fn a_retry_of_all_touches_no_other_rotation() {
         w.batch(ledger.db(), BatchState::Failed).await;
         let with_row = w.batch(ledger.db(), BatchState::Done).await;
         w.bad_row(ledger.db(), Some(with_row.id), Open).await;
-        assert_eq!(again(&ledger, &w, What::All).await, Retried { batches: 2, rows: 1 });
+        assert_eq!(again(&ledger, &w, What::All).await, retried(2, 1));
         assert_eq!(batch(ledger.db(), theirs.id).await, theirs);
         assert_eq!(bad_row(ledger.db(), row.id).await, row);
     });

@@ -7,6 +7,7 @@ mod forecast;
 mod hazards;
 mod limits;
 mod mistakes;
+mod operations;
 mod refusals;
 mod schemas;
 mod site;

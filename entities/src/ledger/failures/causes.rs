@@ -46,7 +46,9 @@ pub fn cause(code: &str) -> (Nature, &'static str) {
         "source_too_large" => {
             (Size, "the value is too large for the source's limits on a statement: raise them, then retry")
         }
-        "kills_its_worker" => (Size, "workers died at it: see their logs and memory, give them more of it, then retry"),
+        "kills_its_worker" | "reencryption_panicked" => {
+            (Size, "workers died at it: see their logs and memory, give them more of it, then retry")
+        }
         "write_refused" => {
             (Poison, "a constraint or trigger refuses the re-encrypted row: mend the row or the rule, then retry")
         }
