@@ -7,7 +7,7 @@ use super::bytes::Base64;
 
 /// Values to encrypt
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with values")]
 #[schema(example = json!({
     "values": [{"plaintext": "aGVsbG8=", "associated_data": "bWVzc2FnZXMuZW5jcnlwdGVkX2NvbnRlbnQ6NDI="}]
 }))]
@@ -24,7 +24,7 @@ pub(super) struct EncryptRequest {
 
 /// Values to decrypt
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with values")]
 #[schema(example = json!({
     "values": [{
         "ciphertext": "AVvSK0B/wBRLyuRhCcQU7yU37XUbzy9DS49dBIkUgMeSL/mtJX5I6gX6aCDQHY1nERc=",
@@ -44,7 +44,7 @@ pub(super) struct DecryptRequest {
 
 /// Values to re-encrypt
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with values")]
 #[schema(example = json!({
     "from_key_id": 1_540_500_288,
     "values": [{
@@ -79,7 +79,7 @@ pub(super) enum CellFormat {
 
 /// A value, and what it is to be bound to
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with a plaintext")]
 pub(super) struct PlaintextValue {
     /// At most 65,536 bytes, in base64 with padding
     #[schema(value_type = String, format = Byte, example = "aGVsbG8=")]
@@ -91,7 +91,7 @@ pub(super) struct PlaintextValue {
 
 /// A ciphertext, and what it is bound to
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with a ciphertext")]
 pub(super) struct CiphertextValue {
     /// As it was stored, in base64 with padding. A text: what is none fails alone, since it may have been damaged
     /// where it was kept

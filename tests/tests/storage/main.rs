@@ -3,6 +3,7 @@
 mod adopting;
 mod examples;
 mod fenced;
+mod http;
 mod keysets;
 mod presence;
 mod rekeying;
