@@ -61,3 +61,30 @@ impl Model {
         serde_json::from_str(&self.keys_loaded).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Model;
+
+    #[test]
+    fn a_host_may_have_dots_in_its_name() {
+        let host = |name: &str| {
+            let worker = Model {
+                name: name.to_owned(),
+                version: String::new(),
+                state: "running".to_owned(),
+                lanes: 1,
+                jobs_running: 0,
+                reencrypted: 0,
+                keys_loaded: "[7]".to_owned(),
+                started_at: 0,
+                seen_at: 0,
+                drain_requested_at: None,
+            };
+            assert_eq!((worker.loaded(), worker.standing(0)), (vec![7], "running"));
+            worker.host().to_owned()
+        };
+        assert_eq!(host("db1.example.org.4711.0a1b2c3d"), "db1.example.org");
+        assert_eq!(host("db1.4711.0a1b2c3d"), "db1");
+    }
+}

@@ -89,14 +89,3 @@ async fn drain(args: Drain, context: &Context) -> Result<Exit, Failure> {
     });
     Ok(Exit::Done)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_with_dots_is_told_from_process_and_chance() {
-        assert_eq!(host("db1.example.org.4711.0a1b2c3d"), "db1.example.org");
-        assert_eq!(host("db1.4711.0a1b2c3d"), "db1");
-    }
-}

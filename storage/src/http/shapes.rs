@@ -61,9 +61,11 @@ pub(super) struct ReencryptRequest {
     format: Option<CellFormat>,
     /// Only values under this key; otherwise whichever key a value's header names
     #[schema(example = 1_540_500_288)]
+    #[serde(default, deserialize_with = "reseal_http::whole")]
     pub(super) from_key_id: Option<u32>,
     /// The call is refused unless this is the active key, which is the target in any case
     #[schema(example = 2_718_281_828_u32)]
+    #[serde(default, deserialize_with = "reseal_http::whole")]
     pub(super) to_key_id: Option<u32>,
     /// At most 1,000 unless the server says otherwise
     pub(super) values: Vec<CiphertextValue>,
