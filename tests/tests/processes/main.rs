@@ -11,6 +11,7 @@ mod poison;
 mod published;
 mod restore;
 mod schedules;
+mod serving;
 mod tink_adopted;
 mod workers;
 mod world;
