@@ -138,8 +138,16 @@ pub async fn rotations(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<rota
 
 /// One rotation.
 pub async fn rotation(db: &impl ConnectionTrait, id: i64) -> Result<rotations::Model, LedgerError> {
-    let found = rotations::Entity::find_by_id(id).one(db).await?;
-    found.ok_or_else(|| {
+    found(rotations::Entity::find_by_id(id).one(db).await?, id)
+}
+
+/// The same for who is about to change it: nobody else does until the transaction ends.
+pub(super) async fn rotation_locked(txn: &impl ConnectionTrait, id: i64) -> Result<rotations::Model, LedgerError> {
+    found(rotations::Entity::find_by_id(id).lock_exclusive().one(txn).await?, id)
+}
+
+fn found(rotation: Option<rotations::Model>, id: i64) -> Result<rotations::Model, LedgerError> {
+    rotation.ok_or_else(|| {
         LedgerError::refused("unknown_rotation", format!("there is no rotation {id}: see `reseal status`"))
     })
 }

@@ -8,7 +8,7 @@ use crate::{
     state::{BatchEvent, BatchState, RotationState},
 };
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
     sea_query::{Expr, ExprTrait, Query},
 };
 use serde_json::json;
@@ -39,13 +39,7 @@ pub async fn retry(
     rotation_id: i64,
     what: What,
 ) -> Result<Retried, LedgerError> {
-    let rotation = rotations::Entity::find_by_id(rotation_id).lock_exclusive().one(txn).await?;
-    let Some(rotation) = rotation else {
-        return Err(LedgerError::refused(
-            "unknown_rotation",
-            format!("there is no rotation {rotation_id}: see `reseal status`"),
-        ));
-    };
+    let rotation = super::read::rotation_locked(txn, rotation_id).await?;
     if rotation.open_keyset.is_none() {
         return Err(LedgerError::refused(
             "rotation_ended",

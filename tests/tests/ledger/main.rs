@@ -11,6 +11,7 @@ mod guards;
 mod laws;
 mod laws_on_batches;
 mod laws_on_rotations;
+mod limits;
 mod migrating;
 mod open;
 mod retry;
