@@ -10,6 +10,7 @@ mod mistakes;
 mod refusals;
 mod schemas;
 mod site;
+mod sweep_pace;
 mod the_other_way;
 mod throttling;
 mod whole;
