@@ -7,7 +7,7 @@ use crate::{
 };
 use reseal_entities::{app::messages, job::Job, ledger::throttle::Limits, state::RotationState};
 use reseal_tests::eventually;
-use sea_orm::{DbBackend, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DbBackend, EntityTrait, QueryFilter};
 use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -17,8 +17,8 @@ const LEFT_BEHIND: i64 = 36;
 async fn left_behind(backend: DbBackend) -> (Site, i64) {
     let site = Site::new(backend).await;
     site.seed(LEFT_BEHIND as u64 * 10 / 9).await;
-    let not_null = sea_orm::ColumnTrait::is_not_null(&messages::Column::EncryptedContent);
-    let stale = messages::Entity::find().filter(not_null).all(&site.app).await.unwrap();
+    let stale = messages::Entity::find().filter(messages::Column::EncryptedContent.is_not_null());
+    let stale = stale.all(&site.app).await.unwrap();
     assert_eq!(stale.len() as i64, LEFT_BEHIND);
     let id = site.request().await;
     site.drive_to(id, RotationState::Proving).await;
@@ -58,10 +58,7 @@ async fn a_sweep_that_is_stopped_writes_nothing_and_goes_on_when_it_may(backend:
     site.ledger_sql("UPDATE reseal_rotations SET pace_rows_per_hour = 0, pace_code = 'replica_lag'").await;
     let swept = async { tokio::time::timeout(SOON, site.perform(&job)).await.expect("it goes on").unwrap() };
     let meanwhile = async {
-        eventually(SOON, "the step is held", async || {
-            (site.rotation(id).await.step_lease_until.is_some()).then_some(())
-        })
-        .await;
+        eventually(SOON, "the step is held", async || site.rotation(id).await.step_lease_until.map(|_| ())).await;
         tokio::time::sleep(Duration::from_secs(2)).await;
         let still = site.status(id).await;
         assert_eq!((still.state, still.reencrypted), (RotationState::Proving, before));
@@ -72,7 +69,4 @@ async fn a_sweep_that_is_stopped_writes_nothing_and_goes_on_when_it_may(backend:
     assert_eq!((status.state, status.reencrypted - before), (RotationState::Waiting, LEFT_BEHIND));
 }
 
-on_every_database!(
-    a_sweep_keeps_to_rows_per_second,
-    a_sweep_that_is_stopped_writes_nothing_and_goes_on_when_it_may,
-);
+on_every_database!(a_sweep_keeps_to_rows_per_second, a_sweep_that_is_stopped_writes_nothing_and_goes_on_when_it_may,);
