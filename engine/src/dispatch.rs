@@ -1,7 +1,7 @@
 //! Dispatch: keep a bounded window of due work in the queue. One loop replaces outbox relay and
 //! rescuer of orphans: whatever the ledger says is due is rung for, also when it was rung before.
 
-use crate::{engine::Engine, error::EngineError, throttle::Throttle};
+use crate::{engine::Engine, error::EngineError, samples::Sampler, throttle::Throttle};
 use reseal_entities::{
     job::{Doorbell, Job, JobKind},
     ledger::{
@@ -27,6 +27,7 @@ const CLOSING: Duration = Duration::from_secs(15);
 pub struct Dispatcher {
     memory: Mutex<Memory>,
     throttle: tokio::sync::Mutex<Throttle>,
+    sampler: tokio::sync::Mutex<Sampler>,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +54,7 @@ impl Dispatcher {
             return Ok(Round::default());
         }
         self.throttle.lock().await.round(engine).await?;
+        self.sampler.lock().await.round(engine).await?;
         self.observe_waiting(engine).await?;
         self.close(engine).await?;
         let incarnation =

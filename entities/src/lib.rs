@@ -18,6 +18,7 @@ pub mod proofs;
 pub mod quarantine;
 pub mod rotation_keys;
 pub mod rotations;
+pub mod samples;
 pub mod sources;
 pub mod workers;
 pub mod writers;

@@ -7,6 +7,7 @@ mod m0002_adoption;
 mod m0003_the_other_way;
 mod m0004_what_people_say;
 mod m0005_limits;
+mod m0006_samples;
 mod run;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -26,6 +27,7 @@ impl MigratorTrait for Ledger {
             Box::new(m0003_the_other_way::Migration),
             Box::new(m0004_what_people_say::Migration),
             Box::new(m0005_limits::Migration),
+            Box::new(m0006_samples::Migration),
         ]
     }
 

@@ -24,6 +24,7 @@ pub mod quarantine;
 pub mod read;
 pub mod report;
 pub mod retry;
+pub mod samples;
 pub mod sources;
 pub mod steps;
 mod summary;

@@ -9,7 +9,7 @@ use super::{
     writers,
 };
 use crate::{
-    batches, catalog, keys, progress, quarantine, rotation_keys, rotations,
+    batches, catalog, keys, planned_tables, progress, quarantine, rotation_keys, rotations,
     state::{BatchState, KeyState, RotationState},
 };
 use sea_orm::{
@@ -246,17 +246,30 @@ async fn throttle_status(
     }))
 }
 
+/// The counters of one table, by slot.
+pub(super) async fn progress_of(
+    db: &impl ConnectionTrait,
+    table: &planned_tables::Model,
+) -> Result<Vec<progress::Model>, LedgerError> {
+    Ok(progress::Entity::find().filter(progress::Column::PlannedTableId.eq(table.id)).all(db).await?)
+}
+
+/// Planned rows of a table that were looked at.
+pub(super) fn rows_done(table: &planned_tables::Model, slots: &[progress::Model]) -> i64 {
+    slots.iter().map(|s| s.rows_done).sum::<i64>().min(table.rows)
+}
+
 async fn tables(db: &impl ConnectionTrait, rotation_id: i64) -> Result<Vec<TableStatus>, LedgerError> {
     let mut told = Vec::new();
     for table in plan::tables(db, rotation_id).await? {
-        let slots = progress::Entity::find().filter(progress::Column::PlannedTableId.eq(table.id)).all(db).await?;
+        let slots = progress_of(db, &table).await?;
         let quarantined = quarantine::Entity::find()
             .filter(quarantine::Column::PlannedTableId.eq(table.id))
             .filter(quarantine::Column::State.is_in(quarantine::QuarantineState::UNRESOLVED));
         told.push(TableStatus {
             table: table.path(),
             rows: table.rows,
-            rows_done: slots.iter().map(|s| s.rows_done).sum::<i64>().min(table.rows),
+            rows_done: rows_done(&table, &slots),
             reencrypted: slots.iter().map(|s| s.reencrypted).sum(),
             changed_underneath: slots.iter().map(|s| s.changed_underneath).sum(),
             quarantined: i64::try_from(quarantined.count(db).await?).unwrap_or(i64::MAX),

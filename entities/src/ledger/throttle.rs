@@ -60,6 +60,11 @@ impl rotations::Model {
         }
     }
 
+    /// Somebody has paused it, or its throttle has stopped it.
+    pub(super) fn stands_still(&self) -> bool {
+        self.paused_at.is_some() || self.pace() == Pace::Stopped
+    }
+
     /// What an operator allows it.
     pub fn limits(&self) -> Limits {
         Limits { rows_per_second: self.limit_rows_per_second, lanes: self.limit_lanes, batches: self.limit_batches }

@@ -16,6 +16,7 @@ mod migrating;
 mod open;
 mod retry;
 mod rows;
+mod samples;
 mod schema;
 mod tables;
 mod waiting;

@@ -8,6 +8,7 @@ mod hazards;
 mod limits;
 mod mistakes;
 mod refusals;
+mod samples;
 mod schemas;
 mod site;
 mod sweep_pace;
