@@ -30,6 +30,7 @@ pub mod steps;
 mod summary;
 pub mod throttle;
 pub mod time;
+mod time_left;
 pub mod writers;
 
 pub use connect::Ledger;

@@ -1,11 +1,12 @@
 //! What people are told of a rotation.
 
-pub use super::writers::WriterStatus;
+pub use super::{time_left::TimeLeft, writers::WriterStatus};
 
 use super::{
-    LedgerError, keys as ledger_keys, plan, presence, prove,
+    LedgerError, keys as ledger_keys, now_ms, plan, presence, prove, samples,
     summary::{length, summary},
     throttle::{Limits, Pace},
+    time_left::{IN_GENERAL_MS, Seen, Speed, speed},
     writers,
 };
 use crate::{
@@ -100,6 +101,11 @@ pub struct RotationStatus {
     pub rows: i64,
     /// Rows that were looked at.
     pub rows_done: i64,
+    /// Rows looked at per second, over about the last minute; none where it does not re-encrypt, stands still,
+    /// or is not known for long enough.
+    pub rows_per_second: Option<f64>,
+    /// How long re-encrypting will go on, once everything is planned; none where no speed is told, or it is 0.
+    pub time_left: Option<TimeLeft>,
     /// Rows that the database said it changed.
     pub reencrypted: i64,
     /// Rows that need a person.
@@ -187,6 +193,8 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
     let failed = batches.get("failed").copied().unwrap_or(0);
     let open: i64 = BatchState::OPEN.iter().filter_map(|s| batches.get(&s.to_string())).sum();
     let waits_for_a_person = r.step_code.is_some() && r.step_failures > 0;
+    let (rows, rows_done) = (tables.iter().map(|t| t.rows).sum(), tables.iter().map(|t| t.rows_done).sum());
+    let speed = if workers > 0 { speed_now(db, &r, rows_done).await? } else { None };
     let mut status = RotationStatus {
         id,
         keyset: r.keyset.clone(),
@@ -200,8 +208,10 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
         throttled_ms: r.throttled_ms.unwrap_or(0),
         code: r.hold_at.map(|_| "key_used".to_owned()).or_else(|| r.step_code.clone()),
         detail: r.hold_detail.clone().or_else(|| r.step_detail.clone()),
-        rows: tables.iter().map(|t| t.rows).sum(),
-        rows_done: tables.iter().map(|t| t.rows_done).sum(),
+        rows,
+        rows_done,
+        rows_per_second: speed.map(|s| (s.lately * 10.0).round() / 10.0),
+        time_left: speed.filter(|_| r.planning_done).and_then(|s| s.time_for(rows - rows_done)),
         reencrypted: tables.iter().map(|t| t.reencrypted).sum(),
         quarantined,
         batches,
@@ -219,7 +229,7 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
     };
     if status.code.as_deref() == Some("writer_ttl") {
         let until = r.promoted_at.unwrap_or_default() + r.writer_ttl_ms;
-        let left = std::cmp::max(until - super::now_ms(db).await?, 0);
+        let left = std::cmp::max(until - now_ms(db).await?, 0);
         let stragglers = writers::told(&status.stragglers).map(|told| format!("; {told}")).unwrap_or_default();
         status.detail = Some(format!(
             "applications may write with an old keyset for another {} s before the fence{stragglers}",
@@ -236,7 +246,7 @@ async fn throttle_status(
 ) -> Result<Option<ThrottleStatus>, LedgerError> {
     let is_throttled = [RotationState::Planning, RotationState::Reencrypting, RotationState::Proving];
     let Some(code) = r.pace_code.clone().filter(|_| is_throttled.contains(&r.state)) else { return Ok(None) };
-    let now = super::now_ms(db).await?;
+    let now = now_ms(db).await?;
     Ok(Some(ThrottleStatus {
         code,
         reason: r.pace_reason.clone().unwrap_or_default(),
@@ -244,6 +254,22 @@ async fn throttle_status(
         rows_per_hour: r.pace_rows_per_hour.filter(|rows| *rows > 0),
         for_ms: r.pace_since.map_or(0, |since| std::cmp::max(now - since, 0)),
     }))
+}
+
+/// How fast it goes, while it re-encrypts and neither a person nor the throttle has stopped it.
+async fn speed_now(
+    db: &impl ConnectionTrait,
+    r: &rotations::Model,
+    rows_done: i64,
+) -> Result<Option<Speed>, LedgerError> {
+    if r.state != RotationState::Reencrypting || r.stands_still() {
+        return Ok(None);
+    }
+    let now = Seen { at: now_ms(db).await?, rows_done };
+    // Later ones are read, too: they are there when the clock was set back.
+    let seen = samples::of_rotation(db, r.id, now.at - IN_GENERAL_MS..=i64::MAX).await?;
+    let seen: Vec<Seen> = seen.iter().map(|s| Seen { at: s.at, rows_done: s.rows_done }).collect();
+    Ok(speed(&seen, now))
 }
 
 /// The counters of one table, by slot.

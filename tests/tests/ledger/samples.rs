@@ -1,7 +1,11 @@
-//! How far a rotation was: what is written down, what is kept.
+//! How far a rotation was: what is written down, what is kept, what is told from it.
 
 use reseal_entities::{
-    ledger::{Ledger, samples},
+    ledger::{
+        Ledger, now_ms,
+        presence::{self, Sign},
+        read, samples,
+    },
     state::RotationState,
 };
 use sea_orm::Iterable;
@@ -87,5 +91,54 @@ fn of_what_is_older_than_an_hour_one_sample_in_five_minutes_is_kept() {
         assert_eq!(kept().await, [full, full + 300_000, new[0], new[1]]);
         assert_eq!(samples::thin(ledger.db(), full + 100 * HOUR).await.unwrap(), 2);
         assert_eq!(kept().await, [full, full + 300_000]);
+    });
+}
+
+#[test]
+fn the_speed_and_the_time_left_are_told_while_it_goes_on_and_not_while_it_stands() {
+    for_each_ledger(async |ledger| {
+        let (db, w) = (ledger.db(), World::at(ledger.db(), RotationState::Reencrypting).await);
+        let now = now_ms(db).await.unwrap();
+        for (ago, done) in [(50, 100), (40, 200), (30, 300), (20, 400), (10, 500)] {
+            progress(&ledger, &w, 6_600, done).await;
+            record(&ledger, &w, now - ago * 1_000).await;
+        }
+        progress(&ledger, &w, 6_600, 600).await;
+        let told = async || read::status(db, w.id).await.unwrap();
+        let alone = told().await;
+        assert_eq!((alone.rows_per_second, alone.time_left), (None, None), "nobody works on it");
+        let sign = Sign {
+            name: "w".into(),
+            version: "1".into(),
+            state: "running",
+            lanes: 1,
+            jobs_running: 1,
+            reencrypted: 0,
+            keys_loaded: "[]".into(),
+        };
+        presence::beat(db, &sign).await.unwrap();
+
+        // ten rows a second, give or take how long ago the last sample is
+        let going = told().await;
+        let (rate, left) = (going.rows_per_second.unwrap(), going.time_left.unwrap());
+        assert!((5.0..=11.0).contains(&rate), "{rate}");
+        assert!(left.from_ms >= 540_000 && left.to_ms <= 1_200_000 && left.from_ms <= left.to_ms, "{left:?}");
+        assert!(going.summary.contains(&format!("9 % done, {left}")), "{}", going.summary);
+
+        for (stands, goes) in [
+            ("paused_at = 1, paused_by = 'ada'", "paused_at = NULL, paused_by = NULL"),
+            ("pace_rows_per_hour = 0, pace_code = 'x'", "pace_rows_per_hour = NULL, pace_code = NULL"),
+        ] {
+            run(db, format!("UPDATE reseal_rotations SET {stands}")).await;
+            let still = told().await;
+            assert_eq!((still.rows_per_second, still.time_left), (None, None), "{stands}");
+            assert!(!still.summary.contains(" left"), "{}", still.summary);
+            run(db, format!("UPDATE reseal_rotations SET {goes}")).await;
+        }
+        run(db, "UPDATE reseal_rotations SET planning_done = false").await;
+        let planning = told().await;
+        assert!(planning.rows_per_second.is_some() && planning.time_left.is_none(), "the end is not known yet");
+        run(db, "UPDATE reseal_rotations SET planning_done = true, state = 'proving'").await;
+        assert_eq!(told().await.rows_per_second, None);
     });
 }
