@@ -48,6 +48,14 @@ fn rows_per_second_are_kept_by_three_workers_together_and_lifting_the_limit_lets
     assert!(rows > 0 && rows <= allowed, "{rows} rows in {} ms, {allowed} allowed", now - began);
     let status = world.status();
     assert_eq!((&status["state"], &status["throttle"]["code"]), (&"reencrypting".into(), &"limit".into()));
+    // and it is told how long that will take, once there are samples
+    let told = || Some(world.status()).filter(|s| s["time_left"].is_object());
+    let status = wait_until(PATIENCE, "the time left is told", told);
+    let (from, to) = (&status["time_left"]["from_ms"], &status["time_left"]["to_ms"]);
+    assert!(status["rows_per_second"].as_f64() > Some(0.0) && from.as_i64() <= to.as_i64(), "{status}");
+    let shown = world.run(&["status", "1"]).ok().stdout;
+    let fits = |line: &str| line.contains("rows/s, ") && line.ends_with(" left of re-encrypting") && line.len() <= 80;
+    assert!(shown.lines().any(fits), "{shown}");
 
     world.run(&["limit", "1", "--rows-per-second", "none"]).ok();
     world.until_completed();
