@@ -6,6 +6,7 @@ mod adoption;
 mod applications;
 mod audit;
 mod kills;
+mod limits;
 mod own_tables;
 mod poison;
 mod published;
