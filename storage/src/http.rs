@@ -19,6 +19,7 @@ use axum::{
     response::Response,
 };
 use reseal_http::{JsonBody, Problem, RequestId};
+use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::Storage;
@@ -54,13 +55,20 @@ impl Default for ServiceLimits {
 /// application), the time-out, the bound on calls at once, and [`reseal_http::with_request_id`], by which a person
 /// finds who used a suspended key. [`Storage::close`] is the caller's, too.
 pub fn service(storage: Storage, limits: ServiceLimits) -> OpenApiRouter {
-    OpenApiRouter::default()
+    OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(encrypt))
         .routes(routes!(decrypt))
         .routes(routes!(reencrypt))
         .layer(DefaultBodyLimit::max(limits.body_bytes))
         .with_state(Arc::new(Service { storage, limits }))
 }
+
+#[derive(OpenApi)]
+#[openapi(
+    components(schemas(Problem)),
+    tags((name = "encryption", description = "Encrypt, decrypt and re-encrypt values that are kept elsewhere"))
+)]
+struct Document;
 
 struct Service {
     storage: Storage,
