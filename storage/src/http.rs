@@ -30,7 +30,7 @@ use shapes::{DecryptAnswer, DecryptRequest, EncryptAnswer, EncryptRequest, Reenc
 /// What one call may take
 ///
 /// The work and the memory of a call are bounded by its body. Calls at once are the server's to bound: each of them
-/// holds about three times its body.
+/// holds about four times its body.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceLimits {
     /// Values of a call: 1,000

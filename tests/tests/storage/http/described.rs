@@ -47,3 +47,42 @@ async fn the_document_is_complete_and_its_examples_are_taken() {
         assert_eq!(number["maximum"], u32::MAX, "{number}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guides_example_is_taken_and_answered_as_it_says() {
+    let guide = include_str!("../../../../docs/encryption-service.md");
+    let (_, rest) = guide.split_once("-d '").unwrap();
+    let (call, rest) = rest.split_once("'\n").unwrap();
+    let said = rest.split("```json\n").nth(1).and_then(|rest| rest.split("\n```").next()).unwrap();
+    let said: Value = serde_json::from_str(said).unwrap();
+    let (served, _) = described().await;
+    let answer = served.taken("encrypt", serde_json::from_str(call).unwrap()).await;
+    let shape = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(shape(&answer), shape(&said));
+    assert_eq!(shape(&answer["results"][0]), shape(&said["results"][0]));
+    assert_eq!(
+        served
+            .decrypt(answer["results"][0]["ciphertext"].as_str().unwrap(), "messages.encrypted_content:42")
+            .await
+            .unwrap(),
+        "hello"
+    );
+}
+
+/// Every code of a value, and every code of a call that the service itself makes.
+#[test]
+fn the_guide_lists_every_code() {
+    let guide = include_str!("../../../../docs/encryption-service.md");
+    let source = include_str!("../../../../storage/src/http/refused.rs");
+    let value = source.split("code: \"").skip(1);
+    let call = source
+        .split("field(")
+        .chain(source.split("Problem::new("))
+        .filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let call = call.filter_map(|rest| rest.split_once('"').map(|(_, code)| code));
+    let codes: Vec<&str> = value.chain(call).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(codes.len() >= 14, "{codes:?}");
+    for code in codes {
+        assert!(guide.contains(&format!("`{code}`")) || code == "internal", "{code}");
+    }
+}
