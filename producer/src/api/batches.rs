@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 /// A batch: a range of a table's primary keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({
+    "id": 41, "rotation_id": 3, "table": "app:public.messages", "after_key": "10000", "up_to_key": "20000",
+    "rows": 10_000, "state": "failed", "epoch": 3, "attempts": 3, "worker": "w-5f0c",
+    "code": "source_statement_timeout", "detail": "the source ended a statement that took too long"
+})))]
 pub struct Batch {
     /// Its id.
     pub id: i64,
@@ -38,6 +43,12 @@ pub struct Batch {
 /// What failed for one cause.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({
+    "failed": "batches", "code": "source_statement_timeout", "table": "app:public.messages", "batches": 2,
+    "rows": 20_000, "sample": "the source ended a statement that took too long", "nature": "size",
+    "advice": "raise the role's statement_timeout in the source, or lower rotation.chunk_rows, then retry",
+    "first_at": "2026-11-24T09:02:11.000Z", "last_at": "2026-11-24T09:04:40.000Z"
+})))]
 pub struct Failure {
     /// `batches` that failed, or `rows` that are quarantined.
     pub failed: String,
@@ -64,6 +75,11 @@ pub struct Failure {
 /// A row that could not be re-encrypted. Never its plaintext; of the cell only its length and the key that it names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({
+    "id": 5, "rotation_id": 3, "batch_id": 41, "table": "app:public.messages", "column": "encrypted_content",
+    "row_key": "10042", "code": "not_authentic", "found_key_id": 1_540_500_288, "cell_bytes": 61,
+    "state": "open", "found_at": "2026-11-24T09:02:11.000Z"
+})))]
 pub struct QuarantinedRow {
     /// Its id.
     pub id: i64,

@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 /// A key; what wraps it stays in the ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({
+    "key_id": 3_018_265_591_u32, "keyset": "default", "version": 2, "state": "active", "algorithm": "aes256-gcm",
+    "prefix": "tink", "kek_id": "file-2f9a", "encryptions": 310_000, "created_at": "2026-11-24T09:00:01.000Z",
+    "activated_at": "2026-11-24T09:00:01.000Z"
+})))]
 pub struct Key {
     /// Its id, as cells name it.
     pub key_id: i64,

@@ -7,6 +7,7 @@ use serde_json::Value;
 /// What a rotation would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({"keyset": "default"})))]
 #[serde(deny_unknown_fields)]
 pub struct NewDryRun {
     /// The keyset.
@@ -20,6 +21,7 @@ pub struct NewDryRun {
 /// What to count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({"column": "messages.encrypted_content"})))]
 #[serde(deny_unknown_fields)]
 pub struct NewCensus {
     /// `source:schema.table.column` or `table.column`; none: every registered column.
@@ -34,6 +36,7 @@ pub struct NewCensus {
 /// Which failed batches to do again: those to which everything given applies; nothing given: all of the rotation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({"code": "source_statement_timeout", "table": "app:public.messages"})))]
 #[serde(deny_unknown_fields)]
 pub struct Retry {
     /// These.
@@ -65,6 +68,11 @@ pub struct Retried {
 /// Work that is asked for and then followed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({
+    "id": 7, "kind": "census", "state": "requested", "summary": "requested; waits for a worker, and none is alive",
+    "params": {"column": "messages.encrypted_content"}, "requested_by": "token billing",
+    "requested_at": "2026-11-24T09:00:00.000Z", "workers": 0
+})))]
 pub struct Operation {
     /// Its id.
     pub id: i64,

@@ -6,6 +6,11 @@ use serde_json::Value;
 /// A worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({
+    "name": "w-5f0c", "host": "db-tools-1", "version": "0.1.0", "state": "running", "lanes": 2, "jobs_running": 1,
+    "reencrypted": 310_000, "keys_loaded": [1_540_500_288, 3_018_265_591_u32],
+    "started_at": "2026-11-24T08:59:00.000Z", "seen_at": "2026-11-24T09:01:00.000Z"
+})))]
 pub struct Worker {
     /// New at each start.
     pub name: String,
@@ -32,6 +37,11 @@ pub struct Worker {
 /// One thing that was done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({
+    "seq": 118, "at": "2026-11-24T09:00:01.000Z", "actor": "token billing", "action": "rotation.requested",
+    "subject": "rotation 3", "request_id": "8f14e45f-ceea-467f-a0e6-000000000003", "before": null,
+    "after": {"keyset": "default"}, "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+})))]
 pub struct AuditEntry {
     /// Its place in the chain.
     pub seq: i64,
@@ -60,6 +70,7 @@ pub struct AuditEntry {
 /// Whether the audit's chain holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({"holds": true, "entries": 118, "broken": null})))]
 pub struct AuditVerdict {
     /// It does.
     pub holds: bool,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 /// What to rotate.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({"keyset": "default", "reason": "cryptoperiod over", "clear_after": "7d"})))]
 #[serde(deny_unknown_fields)]
 pub struct NewRotation {
     /// The keyset.
@@ -28,6 +29,7 @@ pub struct NewRotation {
 /// Why, for the audit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({"reason": "maintenance window"})))]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
     /// In a person's words.
@@ -39,6 +41,11 @@ pub struct Reason {
 /// A rotation in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({
+    "id": 3, "keyset": "default", "state": "reencrypting", "summary": "re-encrypting, 62 % of 500,000 rows",
+    "needs_attention": false, "requested_by": "token billing", "reason": "cryptoperiod over",
+    "to_key_id": 3_018_265_591_u32, "from_key_id": 1_540_500_288, "requested_at": "2026-11-24T09:00:00.000Z"
+})))]
 pub struct Rotation {
     /// Its id.
     pub id: i64,
@@ -72,6 +79,23 @@ pub struct Rotation {
 /// A rotation in full.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({
+    "id": 3, "keyset": "default", "state": "reencrypting", "summary": "re-encrypting, 62 % of 500,000 rows",
+    "needs_attention": false, "requested_by": "token billing", "reason": "cryptoperiod over",
+    "to_key_id": 3_018_265_591_u32, "from_key_id": 1_540_500_288, "requested_at": "2026-11-24T09:00:00.000Z",
+    "rows": 500_000, "rows_done": 310_000, "reencrypted": 309_998, "quarantined": 0,
+    "batches": {"pending": 18, "leased": 1, "done": 31},
+    "tables": [{
+        "table": "app:public.messages", "rows": 500_000, "rows_done": 310_000, "reencrypted": 309_998,
+        "changed_underneath": 2, "quarantined": 0
+    }],
+    "rows_per_second": 5_200.0, "eta": {"from_ms": 30_000, "to_ms": 55_000},
+    "limits": {"rows_per_second": null, "lanes": 4, "batches": null}, "throttled_ms": 0,
+    "new_key": {"key_id": 3_018_265_591_u32, "version": 2, "state": "active"},
+    "old_keys": [{"key_id": 1_540_500_288, "version": 1, "state": "deactivated"}],
+    "gate": [{"what": "every batch is done", "met": false, "detail": "19 open"}],
+    "needs_approval": false, "workers": 2, "writers": [], "stragglers": []
+})))]
 pub struct RotationDetail {
     /// The rotation.
     #[serde(flatten)]
@@ -153,6 +177,7 @@ pub struct TimeLeft {
 /// What an operator allows; none is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({"rows_per_second": 5_000, "lanes": 4, "batches": null})))]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Rows re-encrypted per second, over all workers.

@@ -90,12 +90,14 @@ fn with_rights_and_problems(mut described: openapi::OpenApi) -> openapi::OpenApi
         .security_schemes
         .insert("token".to_owned(), SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)).into());
     components.schemas.values_mut().for_each(without_unknown);
+    components.schemas = std::mem::take(&mut components.schemas).into_iter().map(|(n, s)| (plain(&n), s)).collect();
     for (path, item) in &mut described.paths.paths {
         let operations =
             [(HttpMethod::Get, &mut item.get), (HttpMethod::Post, &mut item.post), (HttpMethod::Put, &mut item.put)];
         for (method, operation) in operations {
             let Some(operation) = operation else { continue };
             describe(path, &method, operation);
+            operation.responses.responses.values_mut().for_each(with_plain_name);
             let schemas = operation.parameters.iter_mut().flatten().filter_map(|p| match p {
                 RefOr::T(parameter) => parameter.schema.as_mut(),
                 RefOr::Ref(_) => None,
@@ -104,6 +106,23 @@ fn with_rights_and_problems(mut described: openapi::OpenApi) -> openapi::OpenApi
         }
     }
     described
+}
+
+/// utoipa calls a page of rotations `Page_Rotation`, and generated clients would carry that on.
+fn plain(name: &str) -> String {
+    name.strip_prefix("Page_").map_or_else(|| name.to_owned(), |of| format!("{of}Page"))
+}
+
+fn with_plain_name(response: &mut RefOr<openapi::Response>) {
+    let RefOr::T(response) = response else { return };
+    for content in response.content.values_mut() {
+        if let RefOr::T(content) = content
+            && let Some(RefOr::Ref(schema)) = &mut content.schema
+            && let Some((place, name)) = schema.ref_location.rsplit_once('/')
+        {
+            schema.ref_location = format!("{place}/{}", plain(name));
+        }
+    }
 }
 
 /// A client may meet a state that it does not know; a server has none.
