@@ -8,7 +8,7 @@ mod words;
 mod wrap;
 
 pub(crate) use table::Table;
-pub(crate) use words::{count, grouped, seconds, time};
+pub(crate) use words::{count, grouped, per_second, seconds, time};
 
 use crate::failure::{Exit, Failure};
 use indicatif::MultiProgress;

@@ -1,7 +1,7 @@
 //! Dispatch: keep a bounded window of due work in the queue. One loop replaces outbox relay and
 //! rescuer of orphans: whatever the ledger says is due is rung for, also when it was rung before.
 
-use crate::{engine::Engine, error::EngineError, throttle::Throttle};
+use crate::{engine::Engine, error::EngineError, samples::Sampler, throttle::Throttle};
 use reseal_entities::{
     job::{Doorbell, Job, JobKind},
     ledger::{
@@ -31,6 +31,7 @@ const OPERATIONS_MAX: u64 = 100;
 pub struct Dispatcher {
     memory: Mutex<Memory>,
     throttle: tokio::sync::Mutex<Throttle>,
+    sampler: tokio::sync::Mutex<Sampler>,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +58,7 @@ impl Dispatcher {
             return Ok(Round::default());
         }
         self.throttle.lock().await.round(engine).await?;
+        self.sampler.lock().await.round(engine).await?;
         self.observe_waiting(engine).await?;
         self.close(engine).await?;
         give_up_abandoned_operations(engine).await?;

@@ -15,6 +15,7 @@ mod chunk_size;
 mod fences;
 mod length;
 mod pace;
+mod samples;
 mod step;
 mod sweep;
 mod throttle;

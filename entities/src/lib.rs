@@ -19,6 +19,7 @@ pub mod proofs;
 pub mod quarantine;
 pub mod rotation_keys;
 pub mod rotations;
+pub mod samples;
 pub mod sources;
 pub mod tokens;
 pub mod workers;

@@ -97,7 +97,7 @@ pub struct Model {
     /// SHA-256 of its secret, hexadecimal.
     #[sea_orm(column_type = "String(StringLen::N(64))")]
     pub secret_hash: String,
-    /// At most so many requests a second; none: the server's own limit.
+    /// At most so many requests a second; none: it has no limit of its own.
     pub requests_per_second: Option<i32>,
     /// Unix milliseconds, database time, here and below.
     pub created_at: i64,

@@ -7,6 +7,7 @@ mod m0002_adoption;
 mod m0003_the_other_way;
 mod m0004_what_people_say;
 mod m0005_limits;
+mod m0006_samples;
 mod m0007_people;
 mod m0008_operations;
 mod run;
@@ -28,6 +29,7 @@ impl MigratorTrait for Ledger {
             Box::new(m0003_the_other_way::Migration),
             Box::new(m0004_what_people_say::Migration),
             Box::new(m0005_limits::Migration),
+            Box::new(m0006_samples::Migration),
             Box::new(m0007_people::Migration),
             Box::new(m0008_operations::Migration),
         ]

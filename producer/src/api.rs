@@ -18,7 +18,8 @@ pub use operations::{NewCensus, NewDryRun, Operation, Retried, Retry};
 pub use people::{AuditEntry, AuditVerdict, Worker};
 pub use reseal_http::{FieldError, Problem};
 pub use rotations::{
-    Condition, Eta, KeyState, Limits, NewRotation, Reason, Rotation, RotationDetail, TableProgress, Throttle, Writer,
+    Condition, KeyState, Limits, NewRotation, Reason, Rotation, RotationDetail, TableProgress, Throttle, TimeLeft,
+    Writer,
 };
 pub use states::{BatchState, KeyStateName, OperationKind, OperationState, QuarantineState, RotationState};
 

@@ -19,6 +19,7 @@ use axum::{
     response::Response,
 };
 use reseal_http::{JsonBody, Problem, RequestId};
+use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::Storage;
@@ -29,7 +30,7 @@ use shapes::{DecryptAnswer, DecryptRequest, EncryptAnswer, EncryptRequest, Reenc
 /// What one call may take
 ///
 /// The work and the memory of a call are bounded by its body. Calls at once are the server's to bound: each of them
-/// holds about three times its body.
+/// holds about four times its body.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceLimits {
     /// Values of a call: 1,000
@@ -64,8 +65,18 @@ pub fn described() -> utoipa::openapi::OpenApi {
 }
 
 fn routes() -> OpenApiRouter<Arc<Service>> {
-    OpenApiRouter::default().routes(routes!(encrypt)).routes(routes!(decrypt)).routes(routes!(reencrypt))
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(encrypt))
+        .routes(routes!(decrypt))
+        .routes(routes!(reencrypt))
 }
+
+#[derive(OpenApi)]
+#[openapi(
+    components(schemas(Problem)),
+    tags((name = "encryption", description = "Encrypt, decrypt and re-encrypt values that are kept elsewhere"))
+)]
+struct Document;
 
 struct Service {
     storage: Storage,

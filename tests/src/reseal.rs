@@ -46,8 +46,8 @@ impl Reseal {
         let data = leash.dir().to_str().expect("UTF-8").to_owned();
         let file = format!("{data}/reseal.toml");
         std::fs::write(&file, config_toml.replace("{data}", &data)).expect("write reseal.toml");
-        let env = vec![("RESEAL_CONFIG".to_owned(), file), ("RESEAL_DATA_DIR".to_owned(), data)];
-        Self { leash, env }
+        let env = [("RESEAL_CONFIG", &*file), ("RESEAL_DATA_DIR", &data), ("RESEAL__SERVER__BIND", "127.0.0.1:0")];
+        Self { leash, env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec() }
     }
 
     /// Sets a variable for every process started from now on.

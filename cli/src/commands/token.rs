@@ -43,7 +43,7 @@ pub(crate) struct Create {
     /// For how long, e.g. 90d [default: until it is revoked]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     expires: Option<Duration>,
-    /// At most so many requests a second [default: the server's limit]
+    /// At most so many requests a second [default: none of its own]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     requests_per_second: Option<i32>,
 }

@@ -16,7 +16,9 @@ use reseal_producer::http::App;
 use std::{collections::BTreeSet, net::SocketAddr};
 use tokio::sync::{Notify, watch};
 
+// Its group would be called as the flattened one's.
 #[derive(clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     #[command(flatten)]
     work: work::Args,

@@ -6,7 +6,7 @@ use reseal_entities::ledger::read::RotationStatus;
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 const LINE: &str = "{spinner} {wide_msg}";
-const TABLE: &str = "{prefix}  {wide_bar}  {percent:>3} %  {done}  {pace}  {eta}";
+const TABLE: &str = "{prefix}  {wide_bar}  {percent:>3} %  {done}  {pace}";
 
 /// A line with the state, and one bar a table that has rows.
 #[derive(Default)]

@@ -102,6 +102,8 @@ mod tests {
             detail: None,
             rows: 10,
             rows_done: 5,
+            rows_per_second: None,
+            time_left: None,
             reencrypted: 5,
             quarantined: 0,
             batches: [].into(),

@@ -1,6 +1,6 @@
 //! Progress where there is no terminal.
 
-use crate::output::{Output, grouped, seconds};
+use crate::output::Output;
 use reseal_entities::ledger::read::RotationStatus;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -11,12 +11,11 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Lines {
     output: Output,
     said: Option<(String, Instant)>,
-    began: Option<(Instant, i64)>,
 }
 
 impl Lines {
     pub(crate) fn new(output: Output) -> Self {
-        Self { output, said: None, began: None }
+        Self { output, said: None }
     }
 
     pub(crate) fn show(&mut self, status: &RotationStatus) {
@@ -32,17 +31,6 @@ impl Lines {
             return None;
         }
         self.said = Some((mark, now));
-        Some(format!("rotation {}: {}{}", status.id, status.summary, self.pace(status, now)))
-    }
-
-    fn pace(&mut self, status: &RotationStatus, now: Instant) -> String {
-        let (began, rows) = *self.began.get_or_insert((now, status.rows_done));
-        let per_second = (status.rows_done - rows) as f64 / (now - began).as_secs_f64();
-        let left = (status.rows - status.rows_done) as f64;
-        if now == began || per_second < 1.0 || left <= 0.0 {
-            return String::new();
-        }
-        let left = Duration::from_secs_f64(left / per_second);
-        format!(" ({} rows/s, about {} left)", grouped(per_second as i64), seconds(left))
+        Some(format!("rotation {}: {}", status.id, status.summary))
     }
 }

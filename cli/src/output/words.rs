@@ -34,6 +34,11 @@ pub(crate) fn count(number: impl TryInto<i64>, what: &str) -> String {
     format!("{} {words}", grouped(number))
 }
 
+/// `8 123 rows/s`; to the tenth below ten.
+pub(crate) fn per_second(rows: f64) -> String {
+    if rows < 10.0 { format!("{rows:.1} rows/s") } else { format!("{} rows/s", grouped(rows as i64)) }
+}
+
 /// A length of time, to the second; to the tenth below ten seconds.
 pub(crate) fn seconds(length: Duration) -> String {
     if length < Duration::from_secs(10) {
@@ -57,6 +62,8 @@ mod tests {
         assert_eq!(count(2, "key"), "2 keys");
         assert_eq!(count(2, "batch"), "2 batches");
         assert_eq!(count(100_000, "row"), "100\u{202f}000 rows");
+        assert_eq!(per_second(8_123.9), "8\u{202f}123 rows/s");
+        assert_eq!(per_second(0.52), "0.5 rows/s");
         assert_eq!(time(1_700_000_000_000), "2023-11-14T22:13:20Z");
         assert_eq!(seconds(Duration::from_millis(1_250)), "1.2 s");
         assert_eq!(seconds(Duration::from_secs(3_700)), "1h 1m 40s");

@@ -30,11 +30,13 @@ pub mod quarantine;
 pub mod read;
 pub mod report;
 pub mod retry;
+pub mod samples;
 pub mod sources;
 pub mod steps;
 mod summary;
 pub mod throttle;
 pub mod time;
+mod time_left;
 pub mod tokens;
 pub mod writers;
 

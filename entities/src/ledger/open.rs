@@ -92,16 +92,26 @@ pub async fn find(db: &impl ConnectionTrait, request: &Request) -> Result<Option
     if let Some(key) = &request.idempotency_key
         && let Some(row) = rotations::Entity::find().filter(rotations::Column::IdempotencyKey.eq(key)).one(db).await?
     {
-        if row.keyset != request.keyset || (request.to_key_id.is_some() && row.to_key_id != request.to_key_id) {
-            return Err(LedgerError::refused(
-                "idempotency_key_reused",
-                format!("this idempotency key belongs to rotation {} with another request: use a new one", row.id),
-            ));
-        }
-        return Ok(Some(Opened::Replayed(row.id)));
+        return replayed(&row, request).map(Some);
     }
     let open = rotations::Entity::find().filter(rotations::Column::OpenKeyset.eq(&request.keyset)).one(db).await?;
-    Ok(open.map(|row| Opened::AlreadyOpen(row.id)))
+    match open {
+        // The same request may have been committed between the two questions.
+        Some(row) if request.idempotency_key.is_some() && row.idempotency_key == request.idempotency_key => {
+            replayed(&row, request).map(Some)
+        }
+        open => Ok(open.map(|row| Opened::AlreadyOpen(row.id))),
+    }
+}
+
+fn replayed(row: &rotations::Model, request: &Request) -> Result<Opened, LedgerError> {
+    if row.keyset != request.keyset || (request.to_key_id.is_some() && row.to_key_id != request.to_key_id) {
+        return Err(LedgerError::refused(
+            "idempotency_key_reused",
+            format!("this idempotency key belongs to rotation {} with another request: use a new one", row.id),
+        ));
+    }
+    Ok(Opened::Replayed(row.id))
 }
 
 /// True when the database refused a second open rotation: roll back and [`find`] the first.

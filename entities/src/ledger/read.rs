@@ -1,17 +1,18 @@
 //! What people are told of a rotation.
 
-pub use super::{gate::Condition, writers::WriterStatus};
+pub use super::{gate::Condition, time_left::TimeLeft, writers::WriterStatus};
 
 use super::{
     LedgerError,
     gate::gate,
-    keys as ledger_keys, plan, presence,
+    keys as ledger_keys, now_ms, plan, presence, samples,
     summary::summary,
     throttle::{Limits, Pace},
+    time_left::{IN_GENERAL_MS, Seen, Speed, speed},
     writers,
 };
 use crate::{
-    batches, keys, progress, quarantine, rotation_keys, rotations,
+    batches, keys, planned_tables, progress, quarantine, rotation_keys, rotations,
     state::{BatchState, KeyState, RotationState},
 };
 use sea_orm::{
@@ -99,6 +100,11 @@ pub struct RotationStatus {
     pub rows: i64,
     /// Rows that were looked at.
     pub rows_done: i64,
+    /// Rows looked at per second, over about the last minute; none where it does not re-encrypt, stands still,
+    /// or is not known for long enough.
+    pub rows_per_second: Option<f64>,
+    /// How long re-encrypting will go on, once everything is planned; none where no speed is told, or it is 0.
+    pub time_left: Option<TimeLeft>,
     /// Rows that the database said it changed.
     pub reencrypted: i64,
     /// Rows that need a person.
@@ -195,6 +201,8 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
     let waiting_left_ms = (r.state == RotationState::Waiting).then(|| (r.clear_after_ms - r.waited_ms).max(0));
     let to_be_approved = r.needs_approval && r.approved_at.is_none() && waiting_left_ms == Some(0);
     let waits_for_a_person = to_be_approved || (r.step_code.is_some() && r.step_failures > 0);
+    let (rows, rows_done) = (tables.iter().map(|t| t.rows).sum(), tables.iter().map(|t| t.rows_done).sum());
+    let speed = if workers > 0 { speed_now(db, &r, rows_done).await? } else { None };
     let mut status = RotationStatus {
         id,
         keyset: r.keyset.clone(),
@@ -212,8 +220,10 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
         throttled_ms: r.throttled_ms.unwrap_or(0),
         code: r.hold_at.map(|_| "key_used".to_owned()).or_else(|| r.step_code.clone()),
         detail: r.hold_detail.clone().or_else(|| r.step_detail.clone()),
-        rows: tables.iter().map(|t| t.rows).sum(),
-        rows_done: tables.iter().map(|t| t.rows_done).sum(),
+        rows,
+        rows_done,
+        rows_per_second: speed.map(|s| (s.lately * 10.0).round() / 10.0),
+        time_left: speed.filter(|_| r.planning_done).and_then(|s| s.time_for(rows - rows_done)),
         reencrypted: tables.iter().map(|t| t.reencrypted).sum(),
         quarantined,
         batches,
@@ -231,7 +241,7 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
     };
     if status.code.as_deref() == Some("writer_ttl") {
         let until = r.promoted_at.unwrap_or_default() + r.writer_ttl_ms;
-        let left = std::cmp::max(until - super::now_ms(db).await?, 0);
+        let left = std::cmp::max(until - now_ms(db).await?, 0);
         let stragglers = writers::told(&status.stragglers).map(|told| format!("; {told}")).unwrap_or_default();
         status.detail = Some(format!(
             "applications may write with an old keyset for another {} s before the fence{stragglers}",
@@ -248,7 +258,7 @@ async fn throttle_status(
 ) -> Result<Option<ThrottleStatus>, LedgerError> {
     let is_throttled = [RotationState::Planning, RotationState::Reencrypting, RotationState::Proving];
     let Some(code) = r.pace_code.clone().filter(|_| is_throttled.contains(&r.state)) else { return Ok(None) };
-    let now = super::now_ms(db).await?;
+    let now = now_ms(db).await?;
     Ok(Some(ThrottleStatus {
         code,
         reason: r.pace_reason.clone().unwrap_or_default(),
@@ -258,17 +268,46 @@ async fn throttle_status(
     }))
 }
 
+/// How fast it goes, while it re-encrypts and neither a person nor the throttle has stopped it.
+async fn speed_now(
+    db: &impl ConnectionTrait,
+    r: &rotations::Model,
+    rows_done: i64,
+) -> Result<Option<Speed>, LedgerError> {
+    if r.state != RotationState::Reencrypting || r.stands_still() {
+        return Ok(None);
+    }
+    let now = Seen { at: now_ms(db).await?, rows_done };
+    // Later ones are read, too: they are there when the clock was set back.
+    let seen = samples::of_rotation(db, r.id, now.at - IN_GENERAL_MS..=i64::MAX).await?;
+    let seen: Vec<Seen> = seen.iter().map(|s| Seen { at: s.at, rows_done: s.rows_done }).collect();
+    Ok(speed(&seen, now))
+}
+
+/// The counters of one table, by slot.
+pub(super) async fn progress_of(
+    db: &impl ConnectionTrait,
+    table: &planned_tables::Model,
+) -> Result<Vec<progress::Model>, LedgerError> {
+    Ok(progress::Entity::find().filter(progress::Column::PlannedTableId.eq(table.id)).all(db).await?)
+}
+
+/// Planned rows of a table that were looked at.
+pub(super) fn rows_done(table: &planned_tables::Model, slots: &[progress::Model]) -> i64 {
+    slots.iter().map(|s| s.rows_done).sum::<i64>().min(table.rows)
+}
+
 async fn tables(db: &impl ConnectionTrait, rotation_id: i64) -> Result<Vec<TableStatus>, LedgerError> {
     let mut told = Vec::new();
     for table in plan::tables(db, rotation_id).await? {
-        let slots = progress::Entity::find().filter(progress::Column::PlannedTableId.eq(table.id)).all(db).await?;
+        let slots = progress_of(db, &table).await?;
         let quarantined = quarantine::Entity::find()
             .filter(quarantine::Column::PlannedTableId.eq(table.id))
             .filter(quarantine::Column::State.is_in(quarantine::QuarantineState::UNRESOLVED));
         told.push(TableStatus {
             table: table.path(),
             rows: table.rows,
-            rows_done: slots.iter().map(|s| s.rows_done).sum::<i64>().min(table.rows),
+            rows_done: rows_done(&table, &slots),
             reencrypted: slots.iter().map(|s| s.reencrypted).sum(),
             changed_underneath: slots.iter().map(|s| s.changed_underneath).sum(),
             quarantined: i64::try_from(quarantined.count(db).await?).unwrap_or(i64::MAX),

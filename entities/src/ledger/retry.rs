@@ -8,7 +8,7 @@ use crate::{
     state::{BatchEvent, BatchState, RotationState},
 };
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryFilter,
     sea_query::{Expr, ExprTrait, Query, SelectStatement, SimpleExpr},
 };
 use serde::{Deserialize, Serialize};
@@ -127,13 +127,7 @@ pub async fn retry_matching(
 
 /// Locked, so that of two retries at once the second sees what the first did, and closing waits.
 async fn open_rotation(txn: &impl ConnectionTrait, rotation_id: i64) -> Result<rotations::Model, LedgerError> {
-    let rotation = rotations::Entity::find_by_id(rotation_id).lock_exclusive().one(txn).await?;
-    let Some(rotation) = rotation else {
-        return Err(LedgerError::refused(
-            "unknown_rotation",
-            format!("there is no rotation {rotation_id}: see `reseal status`"),
-        ));
-    };
+    let rotation = super::read::locked(txn, rotation_id).await?;
     if rotation.open_keyset.is_none() {
         return Err(LedgerError::refused(
             "rotation_ended",

@@ -120,13 +120,15 @@ pub async fn pause(
         .filter(rotations::Column::PausedAt.is_null())
         .exec(txn)
         .await?;
-    note(txn, paused.rows_affected, rotation_id, actor, "rotation.paused", json!({"reason": reason})).await
+    note(txn, paused.rows_affected, rotation_id, actor, "rotation.paused", (json!(null), json!({"reason": reason})))
+        .await
 }
 
 /// Lets a paused rotation go on where it was. In the caller's transaction; refused once it has ended. False: it was
 /// not paused, and nothing changed.
 pub async fn resume(txn: &impl ConnectionTrait, rotation_id: i64, actor: &str) -> Result<bool, LedgerError> {
-    refuse_ended(&read::locked(txn, rotation_id).await?, "resumed")?;
+    let rotation = read::locked(txn, rotation_id).await?;
+    refuse_ended(&rotation, "resumed")?;
     let resumed = rotations::Entity::update_many()
         .col_expr(rotations::Column::PausedAt, Expr::value(Option::<i64>::None))
         .col_expr(rotations::Column::PausedBy, Expr::value(Option::<String>::None))
@@ -137,7 +139,8 @@ pub async fn resume(txn: &impl ConnectionTrait, rotation_id: i64, actor: &str) -
         .filter(rotations::Column::PausedAt.is_not_null())
         .exec(txn)
         .await?;
-    note(txn, resumed.rows_affected, rotation_id, actor, "rotation.resumed", json!({})).await
+    let before = json!({"paused_by": rotation.paused_by, "reason": rotation.paused_reason});
+    note(txn, resumed.rows_affected, rotation_id, actor, "rotation.resumed", (before, json!({}))).await
 }
 
 fn refuse_ended(rotation: &rotations::Model, what: &str) -> Result<(), LedgerError> {
@@ -154,11 +157,11 @@ async fn note(
     rotation_id: i64,
     actor: &str,
     action: &'static str,
-    after: serde_json::Value,
+    (before, after): (serde_json::Value, serde_json::Value),
 ) -> Result<bool, LedgerError> {
     if rows == 1 {
         let subject = format!("rotation {rotation_id}");
-        audit::record(txn, audit::Entry { actor, action, subject, before: json!(null), after }).await?;
+        audit::record(txn, audit::Entry { actor, action, subject, before, after }).await?;
     }
     Ok(rows == 1)
 }

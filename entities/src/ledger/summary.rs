@@ -18,7 +18,8 @@ pub(super) fn summary(s: &RotationStatus) -> String {
         RotationState::Requested => "requested; waits for a worker to plan it".to_owned(),
         RotationState::Planning => format!("planning: a new key, then batches of every table{idle}"),
         RotationState::Reencrypting => {
-            format!("re-encrypting {}{done}{}{idle}", counted(s.rows, "row", "rows"), throttled(s))
+            let left = s.time_left.map(|left| format!(", {left}")).unwrap_or_default();
+            format!("re-encrypting {}{done}{left}{}{idle}", counted(s.rows, "row", "rows"), throttled(s))
         }
         RotationState::Proving => {
             format!("proving: {}{}{idle}", s.detail.as_deref().unwrap_or("fence, sweep and census"), throttled(s))

@@ -60,6 +60,11 @@ impl rotations::Model {
         }
     }
 
+    /// Somebody has paused it, or its throttle has stopped it.
+    pub(super) fn stands_still(&self) -> bool {
+        self.paused_at.is_some() || self.pace() == Pace::Stopped
+    }
+
     /// What an operator allows it.
     pub fn limits(&self) -> Limits {
         Limits { rows_per_second: self.limit_rows_per_second, lanes: self.limit_lanes, batches: self.limit_batches }
@@ -67,14 +72,15 @@ impl rotations::Model {
 }
 
 /// Changes what an open rotation is allowed, in the caller's transaction. `change` is given the present
-/// limits. Says the new ones.
+/// limits. Says the new ones. Whoever changes them at the same time waits for the commit, so that nobody's
+/// change is undone by limits that were read before it, and the audit tells what was.
 pub async fn limit_if_open(
     txn: &impl ConnectionTrait,
     rotation_id: i64,
     actor: &str,
     change: impl FnOnce(Limits) -> Limits,
 ) -> Result<Limits, LedgerError> {
-    let rotation = super::read::rotation(txn, rotation_id).await?;
+    let rotation = super::read::locked(txn, rotation_id).await?;
     let (before, after) = (rotation.limits(), change(rotation.limits()));
     let limited = rotations::Entity::update_many()
         .col_expr(rotations::Column::LimitRowsPerSecond, Expr::value(after.rows_per_second))

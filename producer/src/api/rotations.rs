@@ -119,7 +119,7 @@ pub struct RotationDetail {
     /// Rows a second lately, while it re-encrypts.
     pub rows_per_second: Option<f64>,
     /// Time left of re-encrypting; none where it cannot be told.
-    pub eta: Option<Eta>,
+    pub time_left: Option<TimeLeft>,
     /// What an operator allows it.
     pub limits: Limits,
     /// Why it does not go at full speed.
@@ -167,7 +167,7 @@ pub struct TableProgress {
 /// Time left, between these.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-pub struct Eta {
+pub struct TimeLeft {
     /// Milliseconds, at the best rate of late.
     pub from_ms: i64,
     /// Milliseconds, at the worst.

@@ -4,10 +4,19 @@ use std::fmt;
 
 use base64::{Engine, decoded_len_estimate, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-/// Decoded straight out of the body, into a buffer that wipes itself; no `Debug`
-#[derive(Default)]
+/// Bytes in base64 with padding (RFC 4648, section 4)
+// Decoded straight out of the body, into a buffer that wipes itself. The pattern is exact: the last character before
+// the padding has no bits to spare.
+#[derive(ToSchema)]
+#[schema(
+    value_type = String,
+    format = Byte,
+    pattern = r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$",
+    example = "aGVsbG8="
+)]
 pub(super) struct Base64(pub(super) Zeroizing<Vec<u8>>);
 
 impl<'de> Deserialize<'de> for Base64 {

@@ -60,11 +60,11 @@ pub(super) struct ReencryptRequest {
     #[expect(dead_code, reason = "there is one, and another word is refused")]
     format: Option<CellFormat>,
     /// Only values under this key; otherwise whichever key a value's header names
-    #[schema(example = 1_540_500_288)]
+    #[schema(format = Int64, maximum = 4_294_967_295_u32, example = 1_540_500_288)]
     #[serde(default, deserialize_with = "reseal_http::whole")]
     pub(super) from_key_id: Option<u32>,
     /// The call is refused unless this is the active key, which is the target in any case
-    #[schema(example = 2_718_281_828_u32)]
+    #[schema(format = Int64, maximum = 4_294_967_295_u32, example = 2_718_281_828_u32)]
     #[serde(default, deserialize_with = "reseal_http::whole")]
     pub(super) to_key_id: Option<u32>,
     /// At most 1,000 unless the server says otherwise
@@ -84,10 +84,8 @@ pub(super) enum CellFormat {
 #[serde(deny_unknown_fields, expecting = "an object with a plaintext")]
 pub(super) struct PlaintextValue {
     /// At most 65,536 bytes, in base64 with padding
-    #[schema(value_type = String, format = Byte, example = "aGVsbG8=")]
     pub(super) plaintext: Base64,
     /// What it is bound to, in base64 with padding; the same is needed to decrypt it
-    #[schema(value_type = Option<String>, format = Byte, example = "dXNlcnN8ZW1haWx8MQ==")]
     pub(super) associated_data: Option<Base64>,
 }
 
@@ -103,7 +101,6 @@ pub(super) struct CiphertextValue {
     )]
     pub(super) ciphertext: String,
     /// What it is bound to, in base64 with padding
-    #[schema(value_type = Option<String>, format = Byte, example = "dXNlcnN8ZW1haWx8MQ==")]
     pub(super) associated_data: Option<Base64>,
 }
 
@@ -111,7 +108,7 @@ pub(super) struct CiphertextValue {
 #[derive(Serialize, ToSchema)]
 pub(super) struct EncryptAnswer {
     /// The key that encrypted
-    #[schema(example = 2_718_281_828_u32)]
+    #[schema(format = Int64, maximum = 4_294_967_295_u32, example = 2_718_281_828_u32)]
     pub(super) key_id: u32,
     /// One for each value, in the order of the request
     pub(super) results: Vec<Encrypted>,
@@ -128,7 +125,7 @@ pub(super) struct DecryptAnswer {
 #[derive(Serialize, ToSchema)]
 pub(super) struct ReencryptAnswer {
     /// The key that every result without an error is under
-    #[schema(example = 2_718_281_828_u32)]
+    #[schema(format = Int64, maximum = 4_294_967_295_u32, example = 2_718_281_828_u32)]
     pub(super) key_id: u32,
     /// One for each value, in the order of the request
     pub(super) results: Vec<Reencrypted>,
@@ -158,7 +155,6 @@ pub(super) enum Decrypted {
     /// It was decrypted
     Done {
         /// In base64 with padding
-        #[schema(value_type = String, format = Byte)]
         plaintext: Base64,
     },
     /// It was not

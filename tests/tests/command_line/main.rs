@@ -3,6 +3,7 @@
 mod cases;
 mod evidence;
 mod keysets;
+mod operations;
 mod people;
 mod pooler;
 

@@ -164,3 +164,54 @@ fn limits_are_set_one_by_one_shown_lifted_and_refused_once_a_rotation_has_ended(
     wait_until(Duration::from_secs(60), "it completes", ended);
     failed(&reseal.run(&["limit", "1", "--lanes", "1"]), 1, &["rotation 1 is completed"]);
 }
+
+#[test]
+fn a_token_is_shown_once_and_kept_nowhere() {
+    let reseal = ready(embedded());
+    let made = reseal.run(&["token", "create", "--role", "operator", "--name", "billing", "--expires", "90d"]).ok();
+    let token = made.stdout.trim();
+    assert!(token.starts_with("reseal_1_") && token.len() == 73, "the token alone is on stdout: {}", made.stdout);
+    assert!(made.stderr.contains("shown this once") && made.stderr.contains("billing"), "{}", made.stderr);
+    let object = reseal.json(&["token", "create", "--role", "key_admin", "--requests-per-second", "5"]);
+    assert_eq!(
+        (&object["id"], &object["role"], &object["requests_per_second"]),
+        (&2.into(), &"key_admin".into(), &5.into())
+    );
+    assert!(object["token"].as_str().unwrap().starts_with("reseal_2_") && object["expires_at"].is_null());
+
+    let secrets = [token.rsplit('_').next().unwrap(), object["token"].as_str().unwrap().rsplit('_').next().unwrap()];
+    let listed = reseal.run(&["token", "list", "--json"]).ok().stdout + &reseal.run(&["token", "list"]).ok().stdout;
+    let audit = reseal.run(&["audit", "export"]).ok().stdout;
+    let ledger = std::fs::read(reseal.dir().join("ledger.sqlite")).unwrap();
+    for secret in secrets {
+        assert!(!listed.contains(secret) && !audit.contains(secret));
+        assert!(!ledger.windows(secret.len()).any(|bytes| bytes == secret.as_bytes()));
+    }
+    assert!(!listed.contains("secret_hash") && !audit.contains("secret_hash"));
+    failed(&reseal.run(&["token", "create", "--role", "viewer", "--expires", "0s"]), 1, &["larger than 0"]);
+    assert_eq!(reseal.json(&["token", "revoke", "1"])["changed"], true);
+    assert_eq!(reseal.json(&["token", "revoke", "1"])["changed"], false);
+    assert_eq!(reseal.json(&["token", "list"])["tokens"][0]["state"], "revoked");
+}
+
+#[test]
+fn with_the_two_person_rule_the_second_person_is_waited_for_and_named() {
+    let reseal = ready(embedded().env("RESEAL__ROTATION__TWO_PERSON", "true").env("USER", "ada"));
+    let _up = reseal.spawn(&["up"]);
+    // nothing goes on without a person, and it says what that one does
+    let waited = reseal.run(&["rotate", "--wait"]);
+    failed(&waited, 3, &["somebody other than ada@", "reseal approve 1"]);
+    failed(&reseal.run(&["status", "1"]), 3, &["no   somebody other than who asked for it has approved it"]);
+    let key = reseal.json(&["status", "1"])["old_keys"][0]["key_id"].to_string();
+    failed(&reseal.run(&["keys", "clear", &key]), 1, &["key_in_use", "reseal approve 1"][1..]);
+    failed(&reseal.run(&["approve", "1"]), 1, &["ada@", "somebody else has to approve it"]);
+
+    let as_bob = |args: &[&str]| reseal.spawn_with(args, &[("USER", "bob")]).wait(Duration::from_secs(20)).ok();
+    assert!(as_bob(&["approve", "1"]).stdout.contains("rotation 1 was approved by bob@"));
+    let completed = || (reseal.json(&["status", "1"])["state"] == "completed").then_some(());
+    wait_until(Duration::from_secs(60), "it is cleared", completed);
+    let again = as_bob(&["approve", "1", "--json"]).stdout;
+    assert!(again.contains("\"changed\":false") && again.contains("bob@"), "{again}");
+    let audit = reseal.run(&["audit", "list", "--json"]).ok().stdout;
+    assert_eq!(audit.matches("rotation.approved").count(), 1, "{audit}");
+}

@@ -40,6 +40,7 @@ fn ledger_entities(backend: DbBackend) -> Vec<String> {
         create(backend, entities::planned_tables::Entity),
         create(backend, entities::batches::Entity),
         create(backend, entities::progress::Entity),
+        create(backend, entities::samples::Entity),
         create(backend, entities::quarantine::Entity),
         create(backend, entities::proofs::Entity),
         create(backend, entities::sources::Entity),

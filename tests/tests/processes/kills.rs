@@ -2,6 +2,7 @@
 
 use crate::world::{PATIENCE, World, rows};
 use reseal_tests::wait_until;
+use sqlx::Connection;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -44,4 +45,32 @@ fn workers_killed_every_second_and_redis_lost_twice_lose_nothing() {
     world.nothing_is_lost_and_the_old_key_is_gone();
     let reclaimed = world.ledger_count("SELECT count(*) FROM reseal_batches WHERE epoch > 1");
     assert!(reclaimed > 0, "no batch was taken over");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_in_the_middle_of_a_census_is_followed_by_another() {
+    let world = World::of_storage("");
+    // given a table that cannot be read for now, so that the census takes as long as it must
+    let mut blocker = sqlx::PgConnection::connect(&world.app_url()).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE messages IN ACCESS EXCLUSIVE MODE").execute(&mut blocker).await.unwrap();
+    let first = world.worker();
+    world.ledger_sql(
+        "INSERT INTO reseal_operations (kind, state, params, requested_by, requested_at, epoch, attempts, due_at, next_ring_at, rings) \
+         VALUES ('census', 'requested', '{\"column\": null, \"key_id\": null}', 'tester', 1, 0, 0, 0, 0, 0)",
+    );
+    world.until("it is worked on", "SELECT count(*) FROM reseal_operations WHERE state = 'running'", |n| n == 1);
+    first.kill9();
+    let held = world.ledger_sql("SELECT state || ' ' || epoch FROM reseal_operations");
+    assert_eq!(held, "running 1", "it died with the operation in hand");
+
+    sqlx::raw_sql("ROLLBACK").execute(&mut blocker).await.unwrap();
+    world.ledger_sql("UPDATE reseal_operations SET lease_until = 1, next_ring_at = 0");
+    let _second = world.worker();
+    world.until(
+        "another did it",
+        "SELECT count(*) FROM reseal_operations WHERE state = 'succeeded' AND epoch = 2",
+        |n| n == 1,
+    );
+    let ended = "SELECT count(*) FROM reseal_audit WHERE action = 'operation.ended'";
+    assert_eq!(world.ledger_count(ended), 1);
 }

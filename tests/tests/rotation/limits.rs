@@ -31,7 +31,7 @@ async fn planned(backend: DbBackend, rows: u64) -> (Site, i64) {
     (site, id)
 }
 
-async fn limit(site: &Site, id: i64, limits: Limits) {
+pub(crate) async fn limit(site: &Site, id: i64, limits: Limits) {
     let txn = site.engine.ledger.begin().await.unwrap();
     throttle::limit_if_open(&txn, id, "tester", |_| limits).await.unwrap();
     txn.commit().await.unwrap();
@@ -107,7 +107,7 @@ async fn a_holder_too_many_gives_its_batch_back(backend: DbBackend) {
 }
 
 /// A round of dispatch that publishes.
-async fn throttle_now(site: &Site) {
+pub(crate) async fn throttle_now(site: &Site) {
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     site.dispatch().await;
 }

@@ -1,5 +1,6 @@
 //! The encryption service, asked over the wire.
 
+mod described;
 mod mistakes;
 mod reencrypting;
 mod rotating;

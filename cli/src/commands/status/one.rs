@@ -3,7 +3,7 @@
 use crate::{
     commands::limit,
     failure::Failure,
-    output::{Output, Table, count, grouped, time},
+    output::{Output, Table, count, grouped, per_second, time},
 };
 use reseal_entities::ledger::{
     Ledger,
@@ -95,6 +95,15 @@ pub(crate) fn gate(conditions: &[Condition], output: &Output) -> String {
     text
 }
 
+/// How fast it goes and how long that will take, where either is known.
+fn pace(s: &RotationStatus) -> Option<String> {
+    let rate = per_second(s.rows_per_second?);
+    Some(match s.time_left {
+        Some(left) => format!("{rate}, {left} of re-encrypting"),
+        None => rate,
+    })
+}
+
 impl One {
     pub(super) fn text(&self, output: &Output) -> String {
         let s = &self.status;
@@ -107,6 +116,9 @@ impl One {
         text += &format!("; {} alive\n", count(s.workers as u64, "worker"));
         if s.limits != Limits::default() {
             text += &format!("limits: {}\n", limit::told(&s.limits));
+        }
+        if let Some(line) = pace(s) {
+            text += &format!("{line}\n");
         }
         if s.throttled_ms > 0 {
             text += &format!("stood still for {} s so far, throttled\n", s.throttled_ms / 1_000);

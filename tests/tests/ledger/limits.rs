@@ -1,0 +1,63 @@
+//! What an operator allows a rotation: changed by two at once.
+
+use std::time::Duration;
+
+use reseal_entities::{
+    audit,
+    ledger::{
+        Ledger,
+        throttle::{Limits, limit_if_open},
+    },
+    state::RotationState,
+};
+use reseal_tests::eventually;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Statement};
+use serde_json::json;
+
+use crate::{
+    ground::{alone, for_each_ledger, is_postgres, warm},
+    rows::World,
+};
+
+/// Somebody waits for a lock in this database.
+async fn somebody_waits(ledger: &Ledger) {
+    let db = ledger.db();
+    let waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waiting = Statement::from_string(db.get_database_backend(), waiting);
+    eventually(Duration::from_secs(30), "somebody waits for a lock", async || {
+        db.query_one_raw(waiting.clone()).await.unwrap()
+    })
+    .await;
+}
+
+#[test]
+fn of_two_changes_at_once_neither_undoes_the_other() {
+    for_each_ledger(async |ledger| {
+        let w = World::at(ledger.db(), RotationState::Reencrypting).await;
+        warm(&ledger).await;
+        // given one change that is not committed, and another that has begun
+        let first = ledger.begin().await.unwrap();
+        let slower = |now| Limits { rows_per_second: Some(500), ..now };
+        limit_if_open(&first, w.id, "ada", slower).await.unwrap();
+        let (other, id) = (ledger.clone(), w.id);
+        let second = tokio::spawn(async move {
+            let fewer = |now| Limits { lanes: Some(4), ..now };
+            alone(&other, async |txn| limit_if_open(txn, id, "bob", fewer).await).await
+        });
+        if is_postgres(&ledger) {
+            somebody_waits(&ledger).await; // on SQLite a transaction that writes waits at its beginning
+        }
+        // when both are committed
+        first.commit().await.unwrap();
+        let both = Limits { rows_per_second: Some(500), lanes: Some(4), batches: None };
+        assert_eq!(second.await.unwrap().unwrap(), both);
+        // then both stand, and the audit tells what each of them changed
+        assert_eq!(w.rotation(ledger.db()).await.limits(), both);
+        let entries = audit::Entity::find().filter(audit::Column::Action.eq("rotation.limited"));
+        let entries = entries.order_by_asc(audit::Column::Seq).all(ledger.db()).await.unwrap();
+        let told = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        let slower = json!({"rows_per_second": 500, "lanes": null, "batches": null});
+        let told: Vec<_> = entries.iter().map(|e| (e.actor.as_str(), told(&e.before), told(&e.after))).collect();
+        assert_eq!(told, [("ada", json!(Limits::default()), slower.clone()), ("bob", slower, json!(both))]);
+    });
+}
