@@ -4,8 +4,14 @@
 //! `ledger` a service beside the ledger enqueues a rotation straight into ledger and queue; `server` is the API itself.
 //!
 #![cfg_attr(
+    feature = "client",
+    doc = concat!("```no_run\n", include_str!("../examples/client.rs"), "```\n")
+)]
+#![cfg_attr(
     feature = "ledger",
     doc = r#"
+Straight into the ledger:
+
 ```no_run
 use reseal_producer::{Ledger, Opened, Queue, Request, enqueue};
 

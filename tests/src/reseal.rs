@@ -1,4 +1,5 @@
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -80,6 +81,11 @@ impl Reseal {
     /// Starts a command.
     pub fn spawn(&self, args: &[&str]) -> Child {
         self.spawn_with(args, &[])
+    }
+
+    /// Starts another program in the folder.
+    pub fn start(&self, program: impl AsRef<OsStr>, args: &[&str], env: &[(&str, &str)]) -> Job {
+        self.leash.start(program, args, env)
     }
 
     /// Starts a command with more environment variables, e.g. a failpoint.

@@ -2,8 +2,12 @@
 
 mod asking;
 mod audit;
+mod codes;
+mod described;
 mod events;
 mod fuzzed;
+mod guide;
 mod input;
 mod rights;
 mod site;
+mod world;
