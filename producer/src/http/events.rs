@@ -98,6 +98,10 @@ impl Reader {
             if !events.is_empty() {
                 return Some(events);
             }
+            // A page may hold nothing that is wanted, and the next one may.
+            if self.last.is_some_and(|last| last < seen.seq) {
+                continue;
+            }
             self.listener.seen.changed().await.ok()?;
         }
     }
