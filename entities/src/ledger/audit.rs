@@ -38,8 +38,8 @@ tokio::task_local! {
 
 /// Runs `future`; what is recorded while it runs bears this request's id, its first 64 characters. The price: a
 /// task that `future` spawns is not under it.
-pub async fn under_request<F: Future>(id: String, future: F) -> F::Output {
-    REQUEST.scope(id, future).await
+pub fn under_request<F: Future>(id: String, future: F) -> impl Future<Output = F::Output> {
+    REQUEST.scope(id, Box::pin(future)) // a whole request is large
 }
 
 fn request_id() -> Option<String> {

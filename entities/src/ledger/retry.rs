@@ -26,7 +26,7 @@ pub enum What {
 /// Which of a rotation's batches and rows to do again: those that fit every field. Nothing set means every
 /// failed batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct RetryFilter {
     /// These batches, as many as one likes.
     pub batch_ids: Option<Vec<i64>>,

@@ -37,11 +37,16 @@ pub(super) async fn authorize(State(app): State<App>, request: Request, next: Ne
     let (mut head, body) = request.into_parts();
     match admit(&app, &head).await {
         Ok(caller) => {
+            let is_private = caller.is_some();
             if let Some(caller) = caller {
                 head.extensions.insert(caller);
             }
             let id = head.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-            audit::under_request(id, next.run(Request::from_parts(head, body))).await
+            let mut response = audit::under_request(id, next.run(Request::from_parts(head, body))).await;
+            if is_private {
+                response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            }
+            response
         }
         Err(refused) => answer(refused),
     }

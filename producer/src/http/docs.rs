@@ -17,7 +17,7 @@ use utoipa::{
     },
 };
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 /// A request of the API is small; the encryption service has a limit of its own.
 const LIMITS: Limits = Limits { body: 256 * 1024, time: Duration::from_secs(60), concurrency: 512 };
@@ -62,7 +62,8 @@ fn routes() -> OpenApiRouter<App> {
 pub fn router(app: App, more: OpenApiRouter) -> Router {
     let (routes, described) = routes().merge(more.with_state(())).split_for_parts();
     let described = with_rights_and_problems(described);
-    let pages = SwaggerUi::new("/docs").url("/openapi.json", described);
+    // The pages would otherwise send the description to a validator somewhere else.
+    let pages = SwaggerUi::new("/docs").url("/openapi.json", described).config(Config::default().validator_url("none"));
     let routes = routes.merge(pages);
     limited(routes, LIMITS)
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::authorize))

@@ -62,6 +62,7 @@ pub const TABLE: &[Route] = &[
     (Method::GET, "/metrics", Access::Local),
     (Method::GET, "/openapi.json", Access::Open),
     (Method::GET, "/docs", Access::Open),
+    (Method::GET, "/docs/", Access::Open),
     (Method::GET, "/docs/{*rest}", Access::Open),
 ];
 

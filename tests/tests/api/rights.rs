@@ -53,13 +53,32 @@ fn the_table_and_the_description_name_the_same_routes() {
             }
         }
     }
-    let pages = ["/docs", "/docs/{*rest}", "/openapi.json"];
+    let pages = ["/docs", "/docs/", "/docs/{*rest}", "/openapi.json"];
     let table: BTreeSet<String> = TABLE
         .iter()
         .filter(|(_, route, _)| !pages.contains(route))
         .map(|(method, route, _)| format!("{method} {route}"))
         .collect();
     assert_eq!(known, table);
+}
+
+#[test]
+fn the_pages_are_all_here_and_ask_no_other_host() {
+    for_each_ledger(async |ledger| {
+        let site = Site::over(&ledger).await;
+        let page = async |path: &str| {
+            let answer = site.anonymous(Method::GET, path).send().await.expect("an answer");
+            assert_eq!(answer.status(), StatusCode::OK, "{path}");
+            answer.text().await.expect("a page")
+        };
+        let first = page("/docs/").await;
+        assert!(!first.contains("http://") && !first.contains("https://"), "{first}");
+        for name in ["swagger-ui.css", "swagger-ui-bundle.js", "swagger-initializer.js", "index.css"] {
+            page(&format!("/docs/{name}")).await;
+        }
+        let begins = page("/docs/swagger-initializer.js").await;
+        assert!(begins.contains("/openapi.json") && begins.contains(r#""validatorUrl": "none""#), "{begins}");
+    });
 }
 
 #[test]

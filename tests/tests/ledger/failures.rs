@@ -1,7 +1,10 @@
 //! Failures by cause, and a word for every code.
 
 use reseal_entities::{
-    ledger::failures::{Failed, Nature, cause, failures},
+    ledger::{
+        failures::{Failed, Nature, cause, failures},
+        now_ms, report,
+    },
     quarantine::QuarantineState::*,
     state::{BatchState, RotationState},
 };
@@ -55,6 +58,19 @@ fn failures_are_grouped_by_code_and_table() {
         assert!(found[0].sample.ends_with("said source_busy"), "{}", found[0].sample);
         assert!(found[2].sample.contains("column cell"), "{}", found[2].sample);
         assert_eq!(failures(db, 999_999).await.unwrap_err().code(), "unknown_rotation");
+    });
+}
+
+#[test]
+fn a_batch_that_is_given_up_is_told_with_its_time() {
+    for_each_ledger(async |ledger| {
+        let w = World::at(ledger.db(), RotationState::Reencrypting).await;
+        let held = w.batch(ledger.db(), BatchState::Leased).await;
+        let before = now_ms(ledger.db()).await.unwrap();
+        assert!(report::fail_if_held(ledger.db(), &held, "source_busy", "no connection").await.unwrap());
+        let found = failures(ledger.db(), w.id).await.unwrap();
+        assert!(found[0].first_at >= Some(before) && found[0].first_at == found[0].last_at, "{found:?}");
+        assert_eq!(found[0].sample, format!("batch {}: no connection", held.id));
     });
 }
 

@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::{
-    ground::{alone, for_each_ledger, run, warm},
+    ground::{alone, for_each_ledger, is_postgres, run, warm},
     operations::{ask, census},
     rows::LATER,
 };
@@ -63,6 +63,33 @@ fn of_sixteen_at_once_one_claims_it() {
         assert_eq!(held.len(), 1);
         assert_eq!((held[0].epoch, held[0].attempts, held[0].state), (1, 1, OperationState::Running));
         assert!(held[0].started_at.is_some());
+    });
+}
+
+/// One that saw it free slept, and by now it was taken by another, whose lease has run out as well: both would
+/// hold it under one number.
+#[test]
+fn a_claim_that_slept_through_another_takes_nothing() {
+    for_each_ledger(async |ledger| {
+        if !is_postgres(&ledger) {
+            return; // on SQLite nobody sees that a writer waits
+        }
+        let id = asked(&ledger).await;
+        let another = ledger.begin().await.unwrap();
+        let held = work::claim_if_due(&another, id, "another").await.unwrap().unwrap();
+        run(&another, format!("UPDATE reseal_operations SET lease_until = 1 WHERE id = {id}")).await;
+        let sleeper = ledger.clone();
+        let sleeper = tokio::spawn(async move { claim(&sleeper, id).await });
+        let sql = "SELECT 1 FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+                   WHERE NOT l.granted AND a.datname = current_database()";
+        reseal_tests::eventually(std::time::Duration::from_secs(10), "it waits", async || {
+            let waits = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, sql);
+            sea_orm::ConnectionTrait::query_one_raw(ledger.db(), waits).await.unwrap()
+        })
+        .await;
+        another.commit().await.unwrap();
+        assert_eq!(sleeper.await.unwrap(), None);
+        assert_eq!(now(&ledger, id).await.epoch, held.epoch);
     });
 }
 
@@ -150,6 +177,7 @@ fn after_three_workers_died_at_it_it_is_given_up_and_not_before() {
             assert!(abandoned().await.is_empty(), "the lease of claim {n} runs");
             change(&ledger, id, "lease_until = 1, next_ring_at = 0").await;
             assert_eq!(abandoned().await.len(), usize::from(n == ATTEMPTS_MAX));
+            assert!(n < ATTEMPTS_MAX || claim(&ledger, id).await.is_none(), "a late message is no fourth attempt");
             let dead = now(&ledger, id).await;
             let given_up = alone(&ledger, async |txn| work::fail_if_abandoned(txn, "leader", &dead).await);
             assert_eq!(given_up.await.unwrap(), n == ATTEMPTS_MAX);

@@ -196,3 +196,11 @@ fn seventy_thousand_named_batches_are_retried_at_once() {
         assert_eq!(run(db, "UPDATE reseal_batches SET rings = 0 WHERE state <> 'pending'").await, 0);
     });
 }
+
+/// A mistyped field would otherwise be a filter that names everything.
+#[test]
+fn a_filter_with_a_field_that_is_unknown_is_no_filter() {
+    let parse = |text: &str| serde_json::from_str::<RetryFilter>(text);
+    assert_eq!(parse(r#"{"code": "a"}"#).unwrap(), RetryFilter { code: Some("a".into()), ..RetryFilter::default() });
+    assert!(parse(r#"{"codes": "a"}"#).is_err());
+}
