@@ -29,7 +29,7 @@ pub struct Problem {
     pub errors: Vec<FieldError>,
     /// What else belongs to this code, e.g. `rotation_id`.
     #[serde(flatten)]
-    #[cfg_attr(feature = "server", schema(value_type = Object, additional_properties))]
+    #[cfg_attr(feature = "server", schema(value_type = std::collections::BTreeMap<String, Value>))]
     pub extensions: Map<String, Value>,
 }
 

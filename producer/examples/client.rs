@@ -1,5 +1,7 @@
 //! A rotation, asked for and followed until nothing is left under the old key
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example speaks to whoever runs it")]
+
 use reseal_producer::{
     Client, ClientError, Until,
     api::{Event, NewRotation, Retry},

@@ -83,7 +83,7 @@ pub struct Operation {
     /// One sentence: what is going on and what it waits for.
     pub summary: String,
     /// What it was given.
-    #[cfg_attr(feature = "server", schema(value_type = Object))]
+    #[cfg_attr(feature = "server", schema(value_type = std::collections::BTreeMap<String, Value>))]
     pub params: Value,
     /// Who asked.
     pub requested_by: String,
@@ -105,6 +105,6 @@ pub struct Operation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retried: Option<Retried>,
     /// What came of it; its shape depends on the kind.
-    #[cfg_attr(feature = "server", schema(value_type = Option<Object>))]
+    #[cfg_attr(feature = "server", schema(value_type = Option<std::collections::BTreeMap<String, Value>>))]
     pub result: Option<Value>,
 }

@@ -58,10 +58,10 @@ pub struct AuditEntry {
     /// The request that it was part of.
     pub request_id: Option<String>,
     /// How it was.
-    #[cfg_attr(feature = "server", schema(value_type = Option<Object>))]
+    #[cfg_attr(feature = "server", schema(value_type = Option<std::collections::BTreeMap<String, Value>>))]
     pub before: Value,
     /// How it is.
-    #[cfg_attr(feature = "server", schema(value_type = Option<Object>))]
+    #[cfg_attr(feature = "server", schema(value_type = Option<std::collections::BTreeMap<String, Value>>))]
     pub after: Value,
     /// SHA-256 over the entry and the one before it.
     pub hash: String,
