@@ -12,7 +12,7 @@ use crate::{
 };
 use reseal_entities::{
     ledger::{
-        LedgerError,
+        LedgerError, audit,
         clearing::{self, Clearing},
         now_ms,
         operations::{
@@ -49,24 +49,33 @@ enum Outcome {
 pub async fn perform(engine: &Engine, id: i64, stop: Stop<'_>) -> Result<Fate, EngineError> {
     let db = engine.ledger.db();
     let Some(operation) = work::claim_if_due(db, id, &engine.worker).await? else { return Ok(Fate::NotOurs) };
+    let done = claimed(engine, &operation, stop);
+    // What comes of a request is found by its id, also when a worker did it.
+    match operation.request_id.clone() {
+        Some(request) => audit::under_request(request, done).await,
+        None => done.await,
+    }
+}
+
+async fn claimed(engine: &Engine, operation: &operations::Model, stop: Stop<'_>) -> Result<Fate, EngineError> {
     let outcome = tokio::select! {
-        done = run(engine, &operation) => done,
-        () = lost(engine, &operation) => return Ok(Fate::Lost),
-        () = step::stopped(stop) => return give_back(engine, &operation, 0, Back::Drained).await,
+        done = run(engine, operation) => done,
+        () = lost(engine, operation) => return Ok(Fate::Lost),
+        () = step::stopped(stop) => return give_back(engine, operation, 0, Back::Drained).await,
     };
     match outcome {
-        Ok(Outcome::Ended(end)) => write_end(engine, &operation, end).await,
+        Ok(Outcome::Ended(end)) => write_end(engine, operation, end).await,
         Ok(Outcome::Waits { again_in_ms, code, detail }) => {
-            give_back(engine, &operation, again_in_ms, Back::Waits(code, detail)).await
+            give_back(engine, operation, again_in_ms, Back::Waits(code, detail)).await
         }
         Err(e) => {
-            tracing::warn!(operation = id, code = e.code(), "an operation failed: {e}");
+            tracing::warn!(operation = operation.id, code = e.code(), "an operation failed: {e}");
             let (code, detail) = (e.code().to_owned(), e.told());
             if is_final(&e) || operation.attempts >= ATTEMPTS_MAX {
-                return write_end(engine, &operation, End::Failed { code, detail, result: None }).await;
+                return write_end(engine, operation, End::Failed { code, detail, result: None }).await;
             }
             let again_in_ms = backoff_ms(2_000, 60_000, operation.attempts);
-            give_back(engine, &operation, again_in_ms, Back::Failed(code, detail)).await
+            give_back(engine, operation, again_in_ms, Back::Failed(code, detail)).await
         }
     }
 }
