@@ -1,7 +1,7 @@
 //! The HTTP API: what other services and the dashboard ask of the ledger. Holds no key.
 //!
-//! One resource, one file. [`table`] says which right each route asks for; a route that is not in it is answered
-//! to nobody. [`app`] puts them together, [`serve`] listens.
+//! One resource, one file. [`TABLE`] says which right each route asks for; a route that is not in it is answered
+//! to nobody. [`router`] puts them together, [`serve`] listens.
 
 #![expect(clippy::result_large_err, reason = "a problem is made once, and answered")]
 
