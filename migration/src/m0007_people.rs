@@ -25,10 +25,11 @@ impl MigrationTrait for Migration {
         live.name("reseal_tokens_live_name").table("reseal_tokens").unique().col("live_name");
         m.create_index(live).await?;
         for (table, column) in [
-            ("reseal_audit", string_len_null("request_id", 64)),
             ("reseal_rotations", boolean("needs_approval").default(false).take()),
             ("reseal_rotations", big_integer_null("approved_at")),
             ("reseal_rotations", string_len_null("approved_by", 128)),
+            // Last, as in every transaction: a worker that has its rotation's row may be waiting for this table.
+            ("reseal_audit", string_len_null("request_id", 64)),
         ] {
             m.alter_table(Table::alter().table(table).add_column(column).take()).await?;
         }

@@ -25,7 +25,7 @@ pub async fn enqueue(ledger: &Ledger, bell: Option<&dyn Doorbell>, request: &Req
         Err(e) => return Err(e),
     };
     if let (Opened::Created(id), Some(bell)) = (&opened, bell) {
-        let ring_id = format!("p{id}.r{}", now_ms(ledger.db()).await?);
+        let ring_id = format!("p{id}.r{}", now_ms(ledger.db()).await.unwrap_or_default());
         if let Err(e) = bell.ring(&Job { kind: JobKind::Plan, id: *id }, &ring_id).await {
             tracing::warn!("rotation {id} was not rung for, dispatch will: {e}");
         }

@@ -15,10 +15,12 @@ mod shapes;
 use std::sync::Arc;
 
 use axum::{
-    extract::{DefaultBodyLimit, State},
-    response::Response,
+    extract::{DefaultBodyLimit, FromRequestParts, State},
+    http::request::Parts,
+    response::{IntoResponse, Response},
 };
 use reseal_http::{JsonBody, Problem, RequestId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -41,11 +43,14 @@ pub struct ServiceLimits {
     pub associated_data_bytes: usize,
     /// Bytes of a body: 8 MiB, on these routes alone
     pub body_bytes: usize,
+    /// Calls at once: 16; one more is answered 503 and told to come back. Each holds about four times its body until its work
+    /// is done, also when its client has gone
+    pub calls: usize,
 }
 
 impl Default for ServiceLimits {
     fn default() -> Self {
-        Self { values: 1_000, value_bytes: 65_536, associated_data_bytes: 4_096, body_bytes: 8 << 20 }
+        Self { values: 1_000, value_bytes: 65_536, associated_data_bytes: 4_096, body_bytes: 8 << 20, calls: 16 }
     }
 }
 
@@ -55,7 +60,8 @@ impl Default for ServiceLimits {
 /// application), the time-out, the bound on calls at once, and [`reseal_http::with_request_id`], by which a person
 /// finds who used a suspended key. [`Storage::close`] is the caller's, too.
 pub fn service(storage: Storage, limits: ServiceLimits) -> OpenApiRouter {
-    routes().layer(DefaultBodyLimit::max(limits.body_bytes)).with_state(Arc::new(Service { storage, limits }))
+    let service = Service { storage, limits, calls: Arc::new(Semaphore::new(limits.calls)) };
+    routes().layer(DefaultBodyLimit::max(limits.body_bytes)).with_state(Arc::new(service))
 }
 
 /// That part of the document alone, for who serves nothing
@@ -81,6 +87,21 @@ struct Document;
 struct Service {
     storage: Storage,
     limits: ServiceLimits,
+    calls: Arc<Semaphore>,
+}
+
+/// A place among the calls at once, taken before a body is read
+pub(super) struct Turn {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl FromRequestParts<Arc<Service>> for Turn {
+    type Rejection = Response;
+
+    async fn from_request_parts(_: &mut Parts, service: &Arc<Service>) -> Result<Self, Response> {
+        let permit = service.calls.clone().try_acquire_owned();
+        permit.map(|_permit| Self { _permit }).map_err(|_| refused::too_busy().into_response())
+    }
 }
 
 /// Encrypt values
@@ -97,10 +118,11 @@ struct Service {
 )]
 async fn encrypt(
     State(service): State<Arc<Service>>,
+    turn: Turn,
     id: Result<RequestId, Problem>,
     body: Result<JsonBody, Problem>,
 ) -> Result<Response, Problem> {
-    perform::<EncryptRequest>(service, id.ok(), body).await
+    perform::<EncryptRequest>(service, turn, id.ok(), body).await
 }
 
 /// Decrypt values
@@ -116,10 +138,11 @@ async fn encrypt(
 )]
 async fn decrypt(
     State(service): State<Arc<Service>>,
+    turn: Turn,
     id: Result<RequestId, Problem>,
     body: Result<JsonBody, Problem>,
 ) -> Result<Response, Problem> {
-    perform::<DecryptRequest>(service, id.ok(), body).await
+    perform::<DecryptRequest>(service, turn, id.ok(), body).await
 }
 
 /// Re-encrypt values
@@ -136,8 +159,9 @@ async fn decrypt(
 )]
 async fn reencrypt(
     State(service): State<Arc<Service>>,
+    turn: Turn,
     id: Result<RequestId, Problem>,
     body: Result<JsonBody, Problem>,
 ) -> Result<Response, Problem> {
-    perform::<ReencryptRequest>(service, id.ok(), body).await
+    perform::<ReencryptRequest>(service, turn, id.ok(), body).await
 }

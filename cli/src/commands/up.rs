@@ -52,7 +52,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let signals = StopSignals::listen().map_err(Failure::io("signals cannot be heard"))?;
     let worker = Worker::open(&args.work, context, config.clone(), Schema::Migrate).await?;
     let storage = serve::storage(&config, &worker.engine.ledger, context).await?;
-    let app = App::open(worker.engine.ledger.clone(), Some(worker.queue.clone()), None, serve::settings(&config));
+    // Connections of its own: requests must not keep a worker's lease from being renewed.
+    let ledger = ground::ledger(&config, Schema::Must).await?;
+    let app = App::open(ledger, Some(worker.queue.clone()), None, serve::settings(&config));
     let server = Server::open(app, &config, Some(&storage), context).await?;
     let ended = both(worker, server, signals, context).await;
     storage.close().await;

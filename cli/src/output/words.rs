@@ -4,7 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// Unix milliseconds as RFC 3339, UTC.
 pub(crate) fn time(ms: i64) -> String {
-    let since = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+    // Beyond the year 9999 there is no RFC 3339.
+    let since = Duration::from_millis(u64::try_from(ms).unwrap_or(0).min(253_402_300_799_999));
     humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
 }
 

@@ -105,7 +105,11 @@ pub async fn find(db: &impl ConnectionTrait, request: &Request) -> Result<Option
 }
 
 fn replayed(row: &rotations::Model, request: &Request) -> Result<Opened, LedgerError> {
-    if row.keyset != request.keyset || (request.to_key_id.is_some() && row.to_key_id != request.to_key_id) {
+    // A longer wait that were silently not granted would clear a key too early for who asked; a shorter one may be an older
+    // configuration's default.
+    let waits_less = request.clear_after_ms > row.clear_after_ms;
+    let other_key = request.to_key_id.is_some() && row.to_key_id != request.to_key_id;
+    if row.keyset != request.keyset || other_key || waits_less {
         return Err(LedgerError::refused(
             "idempotency_key_reused",
             format!("this idempotency key belongs to rotation {} with another request: use a new one", row.id),

@@ -53,9 +53,8 @@ impl Events {
                 self.connect().await?;
                 continue;
             };
-            match tokio::time::timeout(SILENCE_MAX, open.next()).await {
-                Ok(Some(Ok(event))) => {
-                    self.pause = PAUSE_MIN;
+            match open.next().await {
+                Some(Ok(event)) => {
                     if let Ok(id) = event.id.parse() {
                         self.last = Some(id);
                     }
@@ -66,7 +65,7 @@ impl Events {
                         return Ok(event);
                     }
                 }
-                Ok(Some(Err(_)) | None) | Err(_) => {
+                Some(Err(_)) | None => {
                     self.open = None;
                     self.wait().await;
                 }
@@ -93,15 +92,16 @@ impl Events {
         if let Some(last) = self.last {
             request = request.header("last-event-id", last);
         }
-        match request.send().await {
-            Ok(response) if response.status().is_success() => {
+        match tokio::time::timeout(SILENCE_MAX, request.send()).await {
+            Ok(Ok(response)) if response.status().is_success() => {
                 let bytes: Bytes = response.bytes_stream().map(|piece| piece.map(|p| p.to_vec())).boxed();
-                self.open = Some(bytes.eventsource());
+                self.open = Some(heard(bytes).eventsource());
+                self.pause = PAUSE_MIN;
             }
-            Ok(response) if response.status().is_client_error() && response.status().as_u16() != 429 => {
+            Ok(Ok(response)) if response.status().is_client_error() && response.status().as_u16() != 429 => {
                 return Err(error_of(response).await);
             }
-            Ok(_) | Err(_) => self.wait().await,
+            Ok(Ok(_) | Err(_)) | Err(_) => self.wait().await,
         }
         Ok(())
     }
@@ -110,4 +110,13 @@ impl Events {
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
+}
+
+/// The same bytes, until they stop coming. Looked at here, because what is made of them leaves out the heartbeats.
+fn heard(bytes: Bytes) -> Bytes {
+    let next = |mut bytes: Bytes| async move {
+        let piece = tokio::time::timeout(SILENCE_MAX, bytes.next()).await.ok()??;
+        Some((piece, bytes))
+    };
+    futures::stream::unfold(bytes, next).boxed()
 }

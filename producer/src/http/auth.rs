@@ -19,13 +19,21 @@ use reseal_entities::{
     tokens::{Right, Role},
 };
 use reseal_http::{Problem, RequestId};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+/// How long a stream that is open may outlive its token.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Who asks: what the audit calls them, and what they may.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     /// `token NAME`.
     pub(super) actor: String,
+    /// The token.
+    pub(super) token_id: i64,
     /// Its role.
     pub(super) role: Role,
 }
@@ -97,7 +105,21 @@ async fn authenticate(app: &App, head: &Parts) -> Result<Caller, Problem> {
     if let Err(e) = tokens::note_use_if_stale(app.ledger().db(), token.id).await {
         tracing::warn!("the use of a token was not noted: {e}");
     }
-    Ok(Caller { actor: format!("token {}", token.name), role: token.role })
+    Ok(Caller { token_id: token.id, actor: format!("token {}", token.name), role: token.role })
+}
+
+impl App {
+    /// Resolves when a token is no longer let in. A ledger that does not answer changes nothing.
+    pub(super) async fn until_refused(self, token_id: i64) {
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            match tokens::is_usable(self.ledger().db(), token_id).await {
+                Ok(false) => return,
+                Ok(true) => {}
+                Err(e) => tracing::warn!("a stream's token was not looked at: {e}"),
+            }
+        }
+    }
 }
 
 /// The scheme is case-insensitive (RFC 9110).

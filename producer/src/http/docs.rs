@@ -65,8 +65,8 @@ pub fn router(app: App, more: OpenApiRouter) -> Router {
     // The pages would otherwise send the description to a validator somewhere else.
     let pages = SwaggerUi::new("/docs").url("/openapi.json", described).config(Config::default().validator_url("none"));
     let routes = routes.merge(pages);
+    let routes = routes.route_layer(middleware::from_fn_with_state(app.clone(), auth::authorize));
     limited(routes, LIMITS)
-        .route_layer(middleware::from_fn_with_state(app.clone(), auth::authorize))
         .fallback(get(nothing_here).fallback(nothing_here))
         .layer(middleware::from_fn_with_state(app.clone(), metrics::count))
         .layer(middleware::from_fn(with_request_id))

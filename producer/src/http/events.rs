@@ -2,6 +2,7 @@
 
 use super::{
     App,
+    auth::Caller,
     hub::{Listener, Seen, change},
     problem::problem,
 };
@@ -38,7 +39,8 @@ struct Which {
 ///
 /// `change` events are what the audit records, each once and in order; their `id` is their place there, and a client that comes back
 /// with it as `Last-Event-ID` misses none, also after a restart of the server. Without it the stream begins now. `rotation` events
-/// are how an open rotation stands, at most two a second; only the last one counts. A comment every 15 s shows that the
+/// are how an open rotation stands, at most two a second; only the last one counts. A stream that begins now says first where that
+/// is, by a `ready` event with an id. A comment every 15 s shows that the
 /// line is alive.
 #[utoipa::path(
     get, path = "/v1/events", tag = "events", operation_id = "streamEvents",
@@ -47,6 +49,7 @@ struct Which {
 )]
 async fn events(
     State(app): State<App>,
+    caller: Caller,
     headers: HeaderMap,
     Query(which): Query<Which>,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Problem> {
@@ -59,13 +62,13 @@ async fn events(
     if app.hub().listeners() >= STREAMS_MAX {
         return Err(Problem::new(503, "too_busy", "too many streams of events at once: try again later"));
     }
-    let closing = app.closing();
+    let (closing, refused) = (app.closing(), app.clone().until_refused(caller.token_id));
     let from = Reader { listener: app.hub().listen(), app, last, sent: BTreeMap::new(), only: which.rotation_id };
     let groups = stream::unfold(from, |mut reader| async move {
         let events = reader.next().await?;
         Some((stream::iter(events), reader))
     });
-    let stream = groups.flatten().map(Ok).take_until(closing);
+    let stream = groups.flatten().map(Ok).take_until(futures::future::select(Box::pin(closing), Box::pin(refused)));
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("alive")))
 }
 
@@ -98,12 +101,21 @@ impl Reader {
             if !events.is_empty() {
                 return Some(events);
             }
+            // A page may hold nothing that is wanted, and the next one may.
+            if self.last.is_some_and(|last| last < seen.seq) {
+                continue;
+            }
             self.listener.seen.changed().await.ok()?;
         }
     }
 
     async fn since(&mut self, seen: &Seen) -> Result<Vec<sse::Event>, LedgerError> {
         let mut events = Vec::new();
+        if self.last.is_none() {
+            // So that who is cut off before the first change knows where it was.
+            let place = sse::Event::default().event("ready").id(seen.seq.to_string()).data("{}");
+            events.push(place);
+        }
         let last = *self.last.get_or_insert(seen.seq);
         for change in self.changes(seen, last).await? {
             self.last = Some(change.seq);

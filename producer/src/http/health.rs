@@ -5,7 +5,7 @@ use axum::{extract::State, http::header, response::IntoResponse};
 use reseal_entities::ledger::{Ledger, pages, presence, read};
 use reseal_http::{Json, Problem};
 use serde::Serialize;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -87,11 +87,14 @@ async fn metrics(State(app): State<App>) -> Result<impl IntoResponse, Problem> {
     metrics.workers.set(presence::alive(db).await.map_err(problem)?.len() as i64);
     metrics.streams.set(app.hub().listeners() as i64);
     let open = pages::Rotations { open: Some(true), ..pages::Rotations::default() };
-    metrics.rotations.clear();
-    let mut needing = 0;
+    let (mut needing, mut states) = (0, BTreeMap::<String, i64>::new());
     for rotation in pages::rotations(db, &open, None, 1_000).await.map_err(problem)? {
-        metrics.rotations.get_or_create(&StateLabel { state: rotation.state.to_string() }).inc();
+        *states.entry(rotation.state.to_string()).or_default() += 1;
         needing += i64::from(read::status(db, rotation.id).await.map_err(problem)?.needs_attention);
+    }
+    metrics.rotations.clear();
+    for (state, n) in states {
+        metrics.rotations.get_or_create(&StateLabel { state }).set(n);
     }
     metrics.needs_attention.set(needing);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.text()))

@@ -62,6 +62,8 @@ impl Hub {
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
         if !*looks {
             *looks = true;
+            // What was seen before nobody listened is not how it is now.
+            let _ = self.seen.send_replace(Arc::default());
             tokio::spawn(look_on(self.ledger.clone(), self.seen.clone(), self.listeners.clone(), self.looks.clone()));
         }
         listener

@@ -4,7 +4,7 @@ use super::{
     App,
     auth::Caller,
     idempotency::IdempotencyKey,
-    operations::{asker, request},
+    operations::{answer, asker, request},
     problem::problem,
     tell,
 };
@@ -13,7 +13,7 @@ use axum::{extract::State, http::HeaderMap, response::Response};
 use reseal_entities::ledger::{
     clearing::{self, Clearing},
     keys as ledger_keys,
-    operations::Ask,
+    operations::{self, Ask},
     presence, read,
 };
 use reseal_http::{Json, Path, Problem, Query, RequestId};
@@ -84,7 +84,12 @@ async fn clear(
     Path(key_id): Path<i64>,
 ) -> Result<Response, Problem> {
     let asker = asker(caller, request_id, &headers)?;
-    if let Clearing::InUse(in_use) = clearing::ask(app.ledger().db(), key_id).await.map_err(problem)? {
+    let (db, ask) = (app.ledger().db(), Ask::Clear { key_id });
+    // The first answer stands, also when the key is held by now.
+    if let Some(operation) = operations::find(db, &ask, &asker).await.map_err(problem)? {
+        return answer(&app, operation, false).await;
+    }
+    if let Clearing::InUse(in_use) = clearing::ask(db, key_id).await.map_err(problem)? {
         let conditions: Vec<_> = in_use.unmet.into_iter().map(tell::condition).collect();
         let problem = Problem::new(409, "key_in_use", in_use.message).with("conditions", conditions);
         return Err(match in_use.rotation_id {
@@ -92,5 +97,5 @@ async fn clear(
             None => problem,
         });
     }
-    request(&app, &Ask::Clear { key_id }, &asker).await
+    request(&app, &ask, &asker).await
 }

@@ -70,12 +70,14 @@ pub async fn serve(app: &App, router: Router, listening: Listening, stop: impl F
     let serving = async {
         match listening.tls {
             None => {
-                let mut server = axum_server::from_tcp(listening.socket)?.handle(handle.clone());
+                let server = axum_server::from_tcp(listening.socket)?.handle(handle.clone());
+                let mut server = server.first_request_timeout(HEAD_MAX);
                 limit(&mut server);
                 server.serve(service).await
             }
             Some(tls) => {
-                let mut server = axum_server::from_tcp_rustls(listening.socket, tls)?.handle(handle.clone());
+                let server = axum_server::from_tcp_rustls(listening.socket, tls)?.handle(handle.clone());
+                let mut server = server.first_request_timeout(HEAD_MAX);
                 limit(&mut server);
                 server.serve(service).await
             }

@@ -73,6 +73,8 @@ async fn census(
 }
 
 /// Lists operations, newest first
+///
+/// Without results, and without params that are long: an operation by its id has them.
 #[utoipa::path(
     get, path = "/v1/operations", tag = "operations", operation_id = "listOperations", params(Paging),
     responses((status = 200, description = "A page", body = Page<Operation>))
@@ -82,7 +84,7 @@ async fn list(State(app): State<App>, Query(paging): Query<Paging>) -> Result<Js
     let db = app.ledger().db();
     let workers = presence::alive(db).await.map_err(problem)?.len();
     let found = operations::page(db, &Filter::default(), before, limit + 1).await.map_err(problem)?;
-    Ok(Json(page(found, limit, |o| o.id, |o| tell::operation(o, workers))))
+    Ok(Json(page(found, limit, |o| o.id, |o| tell::operation_in_a_list(o, workers))))
 }
 
 /// Shows an operation

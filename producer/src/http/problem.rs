@@ -8,7 +8,8 @@ pub fn problem(error: LedgerError) -> Problem {
     match error {
         LedgerError::Database(_) => {
             tracing::error!("{error}");
-            let detail = "the ledger's database did not do as asked; nothing of the request was kept: try again";
+            let detail = "the ledger's database did not answer as it should, and what was asked for may be done or not: look, or send the same \
+                          request again with its Idempotency-Key";
             Problem::new(503, "ledger_failed", detail)
         }
         LedgerError::LeaseLost => Problem::new(409, "lease_lost", "somebody else was quicker: look again"),

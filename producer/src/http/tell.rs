@@ -14,7 +14,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// Unix milliseconds in RFC 3339.
 pub(super) fn time(ms: i64) -> String {
-    let since = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+    // Beyond the year 9999 there is no RFC 3339.
+    let since = Duration::from_millis(u64::try_from(ms).unwrap_or(0).min(253_402_300_799_999));
     humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }
 
@@ -226,6 +227,15 @@ pub(super) fn operation(o: operations::Model, workers: usize) -> api::Operation 
         retried: retried.map(|((matched, applied), skipped)| api::Retried { matched, applied, skipped }),
         result: o.result,
     }
+}
+
+/// The same in a list, where what is long is left out: results, and the ids of a retry by the ten thousand.
+pub(super) fn operation_in_a_list(mut o: operations::Model, workers: usize) -> api::Operation {
+    o.result = None;
+    if o.params.len() > 2_000 {
+        o.params = "{}".to_owned();
+    }
+    operation(o, workers)
 }
 
 /// The word that a value is in JSON.

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
-    Service,
+    Service, Turn,
     bytes::{self, Base64},
     refused,
     shapes::{
@@ -52,6 +52,7 @@ pub(super) trait Request: DeserializeOwned {
 /// a runtime's thread from others for many milliseconds. A client that goes away meanwhile does not end it.
 pub(super) async fn perform<R: Request>(
     service: Arc<Service>,
+    turn: Turn,
     id: Option<RequestId>,
     body: Result<JsonBody, Problem>,
 ) -> Result<Response, Problem> {
@@ -60,7 +61,11 @@ pub(super) async fn perform<R: Request>(
     let id = id.map_or_else(|| "a request without an id".to_owned(), |RequestId(id)| format!("request {id}"));
     let call = Call { service, place: format!("{id} to {}", R::PATH) };
     let (runtime, span) = (Handle::current(), tracing::Span::current());
-    let work = move || span.in_scope(|| runtime.block_on(work::<R>(&call, body)));
+    let work = move || {
+        // Until the work is done, not until somebody has stopped waiting for it.
+        let _turn = turn;
+        span.in_scope(|| runtime.block_on(work::<R>(&call, body)))
+    };
     tokio::task::spawn_blocking(work).await.map_err(|_| refused::internal())?
 }
 

@@ -44,6 +44,10 @@ pub(super) const NOT_ROUND_TRIP: ValueError = ValueError {
     detail: "the re-encrypted value did not decrypt to the same: keep the one you have, and check the server's memory",
 };
 
+pub(super) fn too_busy() -> Problem {
+    Problem::new(503, "too_busy", "too many calls at once: try again in a second").with("retry_after", 1)
+}
+
 impl ValueError {
     pub(super) fn of(error: &StorageError) -> Self {
         match error {

@@ -43,6 +43,9 @@ fn the_same_key_with_another_request_is_refused() {
         client.enqueue(&new("one"), "k").await.expect("a rotation");
         let refused = client.enqueue(&new("two"), "k").await.expect_err("another request");
         assert_eq!(refused.code(), Some("idempotency_key_reused"));
+        let longer = NewRotation { clear_after: Some("30d".to_owned()), ..new("one") };
+        let refused = client.enqueue(&longer, "k").await.expect_err("a longer wait is not silently left out");
+        assert_eq!(refused.code(), Some("idempotency_key_reused"));
         let unknown = client.enqueue(&new("three"), "l").await.expect_err("no such keyset");
         assert_eq!(unknown.code(), Some("unknown_keyset"));
     });

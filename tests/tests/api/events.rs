@@ -7,7 +7,7 @@ use reseal_entities::{
 };
 use reseal_producer::{
     Events,
-    api::{Event, Reason},
+    api::{Event, Limits, Reason},
 };
 use reseal_tests::{eventually, for_each_ledger};
 use std::time::Duration;
@@ -91,6 +91,20 @@ fn a_stream_of_one_rotation_tells_how_it_stands_and_nothing_of_others() {
             keyset(&ledger, name).await;
         }
         let (one, two) = (site.rotate("one").await, site.rotate("two").await);
+        let seq = pages::audit(ledger.db(), &pages::Audit::default(), None, 1).await.expect("the audit")[0].seq;
+        // Pages of changes of the other one, then one of this.
+        for n in 0..1_200 {
+            let txn = ledger.begin().await.expect("a transaction");
+            match n % 2 {
+                0 => drop(steps::pause(&txn, two, "ada", None).await.expect("paused")),
+                _ => drop(steps::resume(&txn, two, "ada").await.expect("resumed")),
+            }
+            txn.commit().await.expect("committed");
+        }
+        site.client(Role::Operator).limit(one, &Limits::default()).await.expect("limited");
+        let mut late = site.client(Role::Viewer).events(Some(one), Some(seq));
+        assert_eq!(change(&mut late).await, (seq + 1_201, "rotation.limited".to_owned()));
+        drop(late);
         let mut events = site.client(Role::Viewer).events(Some(one), None);
         let client = site.client(Role::Operator);
         let mut paused = false;

@@ -64,6 +64,7 @@ fn parameters_and_headers_are_checked_too() {
             ("/v1/rotations?state=lost", 422),
             ("/v1/rotations?keyset=%00", 422),
             ("/v1/rotations/seven", 422),
+            ("/v1/rotations/%00", 422),
             ("/v1/rotations/7", 404),
             ("/v1/batches/7", 404),
             ("/v1/keys/7", 404),

@@ -128,6 +128,20 @@ fn a_token_that_is_revoked_or_expired_or_nearly_right_is_refused_at_once() {
 }
 
 #[test]
+fn a_stream_ends_with_its_token() {
+    for_each_ledger(async |ledger| {
+        let site = Site::over(&ledger).await;
+        let stream = site.ask(Role::Viewer, Method::GET, "/v1/events").send().await.expect("an answer");
+        assert_eq!(stream.status(), StatusCode::OK);
+        let txn = ledger.begin().await.expect("a transaction");
+        tokens::revoke(&txn, "ada", 1).await.expect("revoked");
+        txn.commit().await.expect("committed");
+        let ended = tokio::time::timeout(PATIENCE, stream.text()).await.expect("it ends").expect("in good order");
+        assert!(ended.contains("event: ready"), "{ended}");
+    });
+}
+
+#[test]
 fn who_guesses_tokens_is_heard_no_more_and_who_has_one_still_is() {
     for_each_ledger(async |ledger| {
         let site = Site::over(&ledger).await;

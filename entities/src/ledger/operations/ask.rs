@@ -118,6 +118,15 @@ pub async fn request(
     Ok(asked)
 }
 
+/// The operation that answers `ask` already, by its idempotency key.
+pub async fn find(
+    db: &impl ConnectionTrait,
+    ask: &Ask,
+    caller: &Caller,
+) -> Result<Option<operations::Model>, LedgerError> {
+    first_of(db, &ask.row(db).await?, caller).await
+}
+
 /// Does failed batches and quarantined rows again, in one transaction with its audit and an operation that says
 /// how many: a process that dies anywhere has done all of it or nothing, and the same idempotency key again gives
 /// the first answer and does nothing.
