@@ -23,7 +23,7 @@ async fn main() -> Result<(), ClientError> {
             for failure in client.failures(stuck.rotation.id).await? {
                 eprintln!("{} batches of {}: {}", failure.batches, failure.table, failure.advice);
             }
-            client.retry(rotation.id, &Retry::default(), "default-2026-11").await?;
+            client.retry(rotation.id, &Retry::default(), "default-2026-11-retry-1").await?;
             client.wait(rotation.id, Until::Proved).await?
         }
         waited => waited?,
