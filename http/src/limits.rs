@@ -34,7 +34,7 @@ pub fn limited<S: Clone + Send + Sync + 'static>(router: Router<S>, limits: Limi
 async fn within(State((permits, time)): State<(Arc<Semaphore>, Duration)>, request: Request, next: Next) -> Response {
     let Ok(_permit) = permits.try_acquire() else {
         let busy = Problem::new(503, "too_busy", "too many requests at once: try again in a second");
-        return ([("retry-after", "1")], busy).into_response();
+        return busy.with("retry_after", 1).into_response();
     };
     match tokio::time::timeout(time, next.run(request)).await {
         Ok(response) => response,

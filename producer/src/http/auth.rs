@@ -56,7 +56,7 @@ pub(super) async fn authorize(State(app): State<App>, request: Request, next: Ne
             }
             response
         }
-        Err(refused) => answer(refused),
+        Err(refused) => refused.into_response(),
     }
 }
 
@@ -135,21 +135,6 @@ fn unauthorized(code: &str, detail: &str) -> Problem {
 fn forbidden(caller: &Caller, right: Right) -> Problem {
     let detail = format!("this asks for the right `{right}`, and {} has the role `{}`", caller.actor, caller.role);
     Problem::new(403, "forbidden", detail).with("right", right.to_string())
-}
-
-/// With the headers that belong to its status.
-pub(super) fn answer(problem: Problem) -> Response {
-    let header = match problem.status {
-        401 => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"reseal\"".to_owned())),
-        405 => problem.extensions.get("allow").and_then(|a| a.as_str()).map(|allow| (header::ALLOW, allow.to_owned())),
-        429 => problem.extensions.get("retry_after").map(|after| (header::RETRY_AFTER, after.to_string())),
-        _ => None,
-    };
-    let mut response = problem.into_response();
-    if let Some((name, value)) = header.and_then(|(name, value)| Some((name, HeaderValue::from_str(&value).ok()?))) {
-        response.headers_mut().insert(name, value);
-    }
-    response
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
