@@ -28,7 +28,8 @@ async fn the_leader_samples_every_ten_seconds_and_clears_away_what_is_old(backen
     sampled(&site, first).await;
     let more = site.drive(id, |s| s.rows_done > first).await.rows_done;
     let all = sampled(&site, more).await;
-    assert_eq!(all[0].rows_done, first, "the old one is gone: {all:?}");
+    assert!(all[0].at > 10_000, "the old one is gone: {all:?}");
+    assert!(all.iter().any(|s| s.rows_done == first), "{all:?}");
     assert!(all[0].at < all[all.len() - 1].at && all.iter().all(|s| s.at % 10_000 == 0), "{all:?}");
 }
 
