@@ -118,7 +118,7 @@ async fn look_at(engine: &Engine, target: &Target, checks: &mut [ColumnCheck]) -
                 "its associated data does not name the row, so a cell copied into another row still opens".to_owned(),
             );
         }
-        let keyset = match engine.keyring.keyset(&column.keyset, None).await {
+        let keyset = match engine.keyring.keyset(&column.keyset).await {
             Ok(keyset) => keyset,
             Err(e) => {
                 check.problems.push(format!("keyset `{}`: {e}", column.keyset));

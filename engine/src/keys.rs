@@ -8,6 +8,7 @@ use crate::error::EngineError;
 use reseal_entities::{
     keys,
     ledger::{Ledger, keys as ledger_keys},
+    rotations,
     state::KeyState,
 };
 use reseal_keyring::{Algorithm, BackupRecord, Dek, Kek, KeyBackup, KeyId, Keyset, Prefix, StoredKey};
@@ -27,7 +28,21 @@ pub struct Keyring {
     ledger: Ledger,
     kek: Box<dyn Kek>,
     backup: KeyBackup,
-    loaded: Mutex<BTreeMap<String, (Arc<Keyset>, Instant)>>,
+    loaded: Mutex<BTreeMap<String, Loaded>>,
+}
+
+/// A keyset in memory.
+struct Loaded {
+    keyset: Arc<Keyset>,
+    at: Instant,
+    /// The rotation for whose rows it was loaded.
+    rotation_id: Option<i64>,
+}
+
+impl Loaded {
+    fn is_fresh(&self) -> bool {
+        self.at.elapsed() < FRESH
+    }
 }
 
 /// `key_id` as the ledger holds it.
@@ -47,23 +62,40 @@ impl Keyring {
         &self.backup
     }
 
-    /// The keyset as the ledger has it, at most ten seconds old, and with `active` as its active key.
-    pub async fn keyset(&self, name: &str, active: Option<i64>) -> Result<Arc<Keyset>, EngineError> {
-        let fits = |k: &Keyset| active.is_none_or(|id| i64::from(k.active().0) == id);
-        if let Some((keyset, at)) = self.lock().get(name)
-            && at.elapsed() < FRESH
-            && fits(keyset)
-        {
-            return Ok(keyset.clone());
+    /// The keyset as the ledger has it, at most ten seconds old.
+    pub async fn keyset(&self, name: &str) -> Result<Arc<Keyset>, EngineError> {
+        if let Some(loaded) = self.lock().get(name).filter(|loaded| loaded.is_fresh()) {
+            return Ok(loaded.keyset.clone());
         }
-        let keyset = Arc::new(self.load(name).await?);
-        if !fits(&keyset) {
+        self.remember(name, None).await
+    }
+
+    /// The same for the rows of a rotation that has promoted its key, which is its active one.
+    ///
+    /// What was loaded before is not enough, however fresh: after a rollback the active key is one that was active before, and a
+    /// keyset from then knows nothing of the key between. Its cells would be quarantined as nobody's.
+    pub(crate) async fn keyset_for(&self, rotation: &rotations::Model) -> Result<Arc<Keyset>, EngineError> {
+        let name = &rotation.keyset;
+        let serves = |loaded: &&Loaded| loaded.is_fresh() && loaded.rotation_id == Some(rotation.id);
+        let known = self.lock().get(name).filter(serves).map(|loaded| loaded.keyset.clone());
+        let keyset = match known {
+            Some(keyset) => keyset,
+            None => self.remember(name, Some(rotation.id)).await?,
+        };
+        if rotation.to_key_id != Some(keyset.active().0.into()) {
+            self.lock().remove(name);
             return Err(EngineError::refused(
                 "active_key_differs",
                 format!("keyset `{name}` has another active key than its rotation promoted"),
             ));
         }
-        self.lock().insert(name.to_owned(), (keyset.clone(), Instant::now()));
+        Ok(keyset)
+    }
+
+    async fn remember(&self, name: &str, rotation_id: Option<i64>) -> Result<Arc<Keyset>, EngineError> {
+        let keyset = Arc::new(self.load(name).await?);
+        let loaded = Loaded { keyset: keyset.clone(), at: Instant::now(), rotation_id };
+        self.lock().insert(name.to_owned(), loaded);
         Ok(keyset)
     }
 
@@ -104,8 +136,11 @@ impl Keyring {
     /// The ids of the keys in memory. Keysets that nobody used for a while are dropped first.
     pub fn loaded(&self) -> Vec<u32> {
         let mut loaded = self.lock();
-        loaded.retain(|_, (_, at)| at.elapsed() < 6 * FRESH);
-        loaded.values().flat_map(|(k, _)| k.keys().filter(|i| i.state.decrypts()).map(|i| i.key_id.0)).collect()
+        loaded.retain(|_, loaded| loaded.at.elapsed() < 6 * FRESH);
+        loaded
+            .values()
+            .flat_map(|loaded| loaded.keyset.keys().filter(|i| i.state.decrypts()).map(|i| i.key_id.0))
+            .collect()
     }
 
     /// Forgets every key in memory.
@@ -113,7 +148,7 @@ impl Keyring {
         self.lock().clear();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, (Arc<Keyset>, Instant)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Loaded>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

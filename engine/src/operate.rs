@@ -57,7 +57,7 @@ pub async fn resolve(
     };
     let target = engine.planned_target(table).await?;
     let position = target.columns.iter().position(|c| c.column_name == row.column_name).unwrap_or_default();
-    let keyset = engine.keyring.keyset(&target.columns[position].keyset, None).await?;
+    let keyset = engine.keyring.keyset(&target.columns[position].keyset).await?;
     let layout = target.shape.columns[position].layout;
     let associated_data = target.templates[position].render(&target.shape.split_key(&row.row_key)?);
     let seen = match target.source.cell(&target.shape, &row.row_key, &row.column_name).await? {

@@ -115,7 +115,7 @@ async fn admit_if_active(engine: &Engine, keyset: &str, to: i64) -> Result<(), E
 async fn work(engine: &Engine, claimed: &Claimed, stop: Stop<'_>) -> Result<End, EngineError> {
     let batch = &claimed.batch;
     let target = engine.planned_target(&claimed.table).await?;
-    let keyset = engine.keyring.keyset(&claimed.rotation.keyset, claimed.rotation.to_key_id).await?;
+    let keyset = engine.keyring.keyset_for(&claimed.rotation).await?;
     let work = Work::new(&target, &engine.keyring, keyset);
     let mut size = ChunkSize::new(&engine.config.rotation.chunk_rows, claimed.table.rows_per_second);
     let pacer = Pacer::new(claimed.rotation.pace(), Instant::now());

@@ -70,7 +70,7 @@ async fn pass(
     target: &Target,
 ) -> Result<Swept, EngineError> {
     let db = engine.ledger.db();
-    let keyset = engine.keyring.keyset(&rotation.keyset, rotation.to_key_id).await?;
+    let keyset = engine.keyring.keyset_for(rotation).await?;
     let work = Work::new(target, &engine.keyring, Arc::clone(&keyset));
     let mut size = ChunkSize::new(&engine.config.rotation.chunk_rows, table.rows_per_second);
     let mut pacer = Pacer::new(throttle::pace(db, rotation.id).await?, Instant::now());

@@ -44,7 +44,7 @@ pub(super) struct Application {
 impl Application {
     pub(super) async fn start(world: &World, book: Book) -> Result<Self, Failure> {
         let [reader, writer] = [world.keyring()?, world.keyring()?];
-        writer.keyset(KEYSET, None).await?;
+        writer.keyset(KEYSET).await?;
         let mut client =
             Client { app: world.app.clone(), reader, writer, noise: Noise::new()?, book, tally: Tally::default() };
         let (stop, mut stopped) = oneshot::channel();
@@ -99,10 +99,10 @@ impl Client {
         let sql = format!("SELECT {} FROM {} WHERE id = ?", t.column, t.name);
         let found = sqlx::query_scalar::<_, Vec<u8>>(AssertSqlSafe(sql)).bind(key);
         let cell = found.fetch_one(&self.app).await.map_err(failed)?;
-        let mut opened = self.reader.keyset(KEYSET, None).await?.decrypt(&cell, &t.associated_data(&key));
+        let mut opened = self.reader.keyset(KEYSET).await?.decrypt(&cell, &t.associated_data(&key));
         if let Err(CellError::UnknownKey { .. }) = opened {
             self.reader.forget();
-            opened = self.reader.keyset(KEYSET, None).await?.decrypt(&cell, &t.associated_data(&key));
+            opened = self.reader.keyset(KEYSET).await?.decrypt(&cell, &t.associated_data(&key));
         }
         let opened = opened.map_err(|e| differs(t.name, &key, &e.to_string()))?;
         if Some(self.book.print(&opened)) != self.book.tables[table].get(&key) {
@@ -145,7 +145,7 @@ impl Client {
         let (associated_data, plaintext) = (TABLES[table].associated_data(&key), self.noise.plaintext());
         let print = self.book.print(plaintext);
         loop {
-            let cell = self.writer.keyset(KEYSET, None).await?.encrypt(plaintext, &associated_data);
+            let cell = self.writer.keyset(KEYSET).await?.encrypt(plaintext, &associated_data);
             match sqlx::query(AssertSqlSafe(sql)).bind(cell).bind(key).execute(&self.app).await {
                 Ok(_) => break,
                 Err(e) if refused_by_the_fence(&e) => {

@@ -57,7 +57,7 @@ impl World {
 
     /// The keyset as the ledger has it now.
     pub(super) async fn keyset(&self) -> Result<Arc<Keyset>, EngineError> {
-        self.keyring()?.keyset(KEYSET, None).await
+        self.keyring()?.keyset(KEYSET).await
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) async fn sample(
     algorithm: Algorithm,
     starts: &[Option<String>],
 ) -> Result<Sampled, EngineError> {
-    let keyset = engine.keyring.keyset(keyset, None).await?;
+    let keyset = engine.keyring.keyset(keyset).await?;
     let thrown_away = KeyId::random();
     let trial = Arc::new(engine.keyring.trial(keyset.name(), thrown_away, algorithm).await?);
     let lanes = usize::from(engine.config.worker.lanes).min(starts.len().saturating_sub(1)).max(1);

@@ -123,7 +123,7 @@ async fn an_application_that_writes_underneath_always_wins(backend: DbBackend) {
     let mut truth = site.seed(200).await;
     let id = site.request().await;
     site.drive_to(id, RotationState::Reencrypting).await;
-    let keyset = site.engine.keyring.keyset("default", None).await.unwrap();
+    let keyset = site.engine.keyring.keyset("default").await.unwrap();
     let keys: Vec<i64> = (0..200).map(|i: i64| 1 + i * i + 7 * i).collect();
     let rotated = async { site.drive_to(id, RotationState::Proving).await };
     let written = async {
@@ -248,7 +248,7 @@ async fn unrelated_updates_of_rows_not_rotated_yet_pass_the_fence(backend: DbBac
         .shape(None, "messages", &["id".into()], &[CellColumn::wanted("encrypted_content", Layout::NATIVE)])
         .await
         .unwrap();
-    let keyset = site.engine.keyring.keyset("default", None).await.unwrap();
+    let keyset = site.engine.keyring.keyset("default").await.unwrap();
     let fence = Fence {
         keyset: "default".into(),
         column: "encrypted_content".into(),

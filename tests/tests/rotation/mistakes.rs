@@ -43,7 +43,7 @@ async fn quarantined(site: &Site, id: i64) -> reseal_entities::quarantine::Model
 /// A good value under the new key.
 async fn mend(site: &Site) {
     site.engine.keyring.forget();
-    let keyset = site.engine.keyring.keyset("default", None).await.unwrap();
+    let keyset = site.engine.keyring.keyset("default").await.unwrap();
     site.set_message(9, Some(keyset.encrypt(b"mended", b"messages.encrypted_content:9"))).await.unwrap();
 }
 
@@ -166,7 +166,7 @@ async fn keys_made_at_once_leave_one_active(backend: DbBackend) {
         assert!(made.0.is_ok() || made.1.is_ok() || made.2.is_ok());
         let keys = ledger_keys::of_keyset(site.engine.ledger.db(), &keyset).await.unwrap();
         assert_eq!(keys.iter().filter(|k| k.state == KeyState::Active).count(), 1);
-        k.keyset(&keyset, None).await.unwrap();
+        k.keyset(&keyset).await.unwrap();
     }
 }
 

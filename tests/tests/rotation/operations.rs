@@ -137,7 +137,7 @@ async fn a_clearing_that_is_followed_ends_when_the_key_is_destroyed(backend: DbB
 async fn a_clearing_is_not_followed_while_something_needs_the_key(backend: DbBackend) {
     let site = Site::with(backend, false, hour).await;
     site.seed(30).await;
-    let active = site.engine.keyring.keyset("default", None).await.unwrap().active();
+    let active = site.engine.keyring.keyset("default").await.unwrap().active();
     let clear = site.ask(Ask::Clear { key_id: active.0.into() }).await;
     let refused = site.followed(clear).await;
     assert_eq!((refused.state, refused.code.as_deref()), (OperationState::Failed, Some("key_in_use")));
@@ -156,7 +156,7 @@ async fn a_clearing_is_not_followed_while_something_needs_the_key(backend: DbBac
 async fn a_clearing_whose_proof_falls_while_it_is_followed_says_what_is_in_the_way(backend: DbBackend) {
     let site = Site::with(backend, false, hour).await;
     site.seed(30).await;
-    let old = site.engine.keyring.keyset("default", None).await.unwrap();
+    let old = site.engine.keyring.keyset("default").await.unwrap();
     let rotation = site.request().await;
     site.drive_to(rotation, RotationState::Waiting).await;
     site.ledger_sql("UPDATE reseal_rotations SET waited_ms = clear_after_ms").await;

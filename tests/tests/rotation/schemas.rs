@@ -61,7 +61,7 @@ impl Site {
 
     pub(crate) async fn keyset(&self, name: &str) -> Arc<Keyset> {
         self.engine.keyring.forget();
-        self.engine.keyring.keyset(name, None).await.unwrap()
+        self.engine.keyring.keyset(name).await.unwrap()
     }
 
     /// The stored bytes of the one row that `sql` selects.

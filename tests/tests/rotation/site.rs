@@ -186,7 +186,7 @@ impl Site {
 
     /// `rows` rows in each reference table, every tenth NULL, under the active key.
     pub(crate) async fn seed(&self, rows: u64) -> Truth {
-        let keyset = self.engine.keyring.keyset("default", None).await.unwrap();
+        let keyset = self.engine.keyring.keyset("default").await.unwrap();
         let mut truth = Truth::new();
         let mut cell = |place: String, i: u64| {
             if i % 10 == 9 {
@@ -240,7 +240,7 @@ impl Site {
     /// Reads everything back, under the active key and no other.
     pub(crate) async fn read_all(&self) -> Truth {
         self.engine.keyring.forget();
-        let keyset = self.engine.keyring.keyset("default", None).await.unwrap();
+        let keyset = self.engine.keyring.keyset("default").await.unwrap();
         let header = reseal_keyring::cell::header(keyset.active());
         let mut cells = Vec::new();
         for row in messages::Entity::find().all(&self.app).await.unwrap() {

@@ -4,6 +4,7 @@ use crate::{
     on_every_database,
     site::{Site, Truth},
 };
+use reseal_engine::keys::Keyring;
 use reseal_entities::{
     ledger::{cancel, prove, read::RotationStatus},
     state::{KeyState, RotationState},
@@ -19,6 +20,7 @@ on_every_database! {
     a_rotation_that_promoted_nothing_or_destroyed_its_key_is_not_turned_round,
     a_fence_that_somebody_puts_up_late_is_opened_again,
     turned_round_twice_it_ends_under_the_new_key,
+    a_worker_that_knew_the_key_before_reads_what_is_under_the_key_between,
 }
 
 /// How far a rotation gets before it is disturbed.
@@ -58,7 +60,7 @@ impl Site {
 
     async fn keyset_now(&self) -> Arc<Keyset> {
         self.engine.keyring.forget();
-        self.engine.keyring.keyset("default", None).await.unwrap()
+        self.engine.keyring.keyset("default").await.unwrap()
     }
 
     /// Every message opens, under whichever key.
@@ -202,5 +204,30 @@ async fn turned_round_twice_it_ends_under_the_new_key(backend: DbBackend) {
     let again = site.roll_back(reverse).await;
     site.clear_at_once(again).await;
     assert_eq!(site.keyset_now().await.active(), second.active());
+    assert_eq!(site.read_all().await, truth);
+}
+
+/// The active key is again the one that the worker has in memory, and its keyset is from before the other one was made.
+async fn a_worker_that_knew_the_key_before_reads_what_is_under_the_key_between(backend: DbBackend) {
+    let site = Site::waits(backend).await;
+    let truth = site.seed(60).await;
+    let first = site.request().await;
+    site.drive(first, |s| s.reencrypted > 30).await;
+    site.cancel(first).await;
+    let second = site.request().await;
+    site.drive(second, STAGES[0]).await;
+    // An application loads the keyset, which this worker does not.
+    let kek = site.engine.config.kek.uri.expose();
+    let elsewhere = Keyring::open(site.engine.ledger.clone(), kek, &site.engine.config.ledger.key_backup).unwrap();
+    let between = elsewhere.keyset("default").await.unwrap();
+    for (place, value) in truth.iter().filter(|(place, _)| place.starts_with("messages")) {
+        let id = place.rsplit(':').next().unwrap().parse().unwrap();
+        site.set_message(id, Some(between.encrypt(value, place.as_bytes()))).await.unwrap();
+    }
+    let reverse = site.roll_back(second).await;
+
+    let status = site.clear_at_once(reverse).await;
+
+    assert_eq!((status.state, status.quarantined), (RotationState::Completed, 0), "{status:?}");
     assert_eq!(site.read_all().await, truth);
 }

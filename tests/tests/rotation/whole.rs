@@ -44,10 +44,10 @@ async fn the_ledger_may_live_beside_the_data(backend: DbBackend) {
 async fn rotating_again_destroys_the_next_key_and_keeps_both_fences(backend: DbBackend) {
     let site = Site::new(backend).await;
     let truth = site.seed(60).await;
-    let first = site.engine.keyring.keyset("default", None).await.unwrap();
+    let first = site.engine.keyring.keyset("default").await.unwrap();
     site.rotate().await;
     site.engine.keyring.forget();
-    let second = site.engine.keyring.keyset("default", None).await.unwrap();
+    let second = site.engine.keyring.keyset("default").await.unwrap();
     let status = site.rotate().await;
     assert_eq!(site.read_all().await, truth);
     assert_eq!(status.old_keys.len(), 1, "a destroyed key is not retired again");
@@ -64,7 +64,7 @@ async fn several_columns_of_a_row_are_rotated_together(backend: DbBackend) {
     .await;
     let blob = if backend == DbBackend::Postgres { "bytea" } else { "blob" };
     site.sql(&format!("CREATE TABLE pair (id bigint PRIMARY KEY, one {blob}, two {blob})")).await;
-    let keyset = site.engine.keyring.keyset("default", None).await.unwrap();
+    let keyset = site.engine.keyring.keyset("default").await.unwrap();
     let hex = |cell: Vec<u8>| {
         if backend == DbBackend::Postgres {
             format!("'\\x{}'", hex::encode(cell))
@@ -88,7 +88,7 @@ async fn several_columns_of_a_row_are_rotated_together(backend: DbBackend) {
 async fn rows_that_came_after_the_plan_are_swept(backend: DbBackend) {
     let site = Site::new(backend).await;
     let mut truth = site.seed(60).await;
-    let old = site.engine.keyring.keyset("default", None).await.unwrap();
+    let old = site.engine.keyring.keyset("default").await.unwrap();
     let id = site.request().await;
     site.drive(id, |s| s.batches.contains_key("done")).await;
     for key in 1_000_000..1_000_040 {
@@ -178,7 +178,7 @@ async fn shared_ledger(site: &Site) -> String {
 async fn a_large_value_is_read_in_a_chunk_of_its_own(backend: DbBackend) {
     let site = Site::new(backend).await;
     let mut truth = site.seed(20).await;
-    let keyset = site.engine.keyring.keyset("default", None).await.unwrap();
+    let keyset = site.engine.keyring.keyset("default").await.unwrap();
     for id in [1, 9, 19] {
         let (place, large) = (format!("messages.encrypted_content:{id}"), vec![7; 9 * 1024 * 1024]);
         site.set_message(id, Some(keyset.encrypt(&large, place.as_bytes()))).await.unwrap();

@@ -69,7 +69,7 @@ async fn what_is_saved_comes_back_and_is_bound_to_its_row_as_the_reference_says(
     assert_eq!(page, [(id, b"hello again".to_vec()), (second, Vec::new())]);
 
     // Read by the keyring itself, with the associated data written out.
-    let keyset = site.engine.keyring.keyset("default", None).await.unwrap();
+    let keyset = site.engine.keyring.keyset("default").await.unwrap();
     let row = messages::Entity::find_by_id(id).one(db).await.unwrap().unwrap();
     let associated_data = format!("messages.encrypted_content:{id}");
     let plaintext = keyset.decrypt(&row.encrypted_content.unwrap(), associated_data.as_bytes()).unwrap();
@@ -103,7 +103,7 @@ async fn an_entity_of_ones_own_with_a_composite_key_takes_a_line_a_column(backen
     assert_eq!(storage.load(db, NOTE, key()).await.unwrap().unwrap().as_str(), "note");
     let stored = invoices::Entity::find_by_id(key()).one(db).await.unwrap().unwrap();
     assert_eq!(stored.cents, 6);
-    let keyset = site.engine.keyring.keyset("default", None).await.unwrap();
+    let keyset = site.engine.keyring.keyset("default").await.unwrap();
     assert_eq!(*keyset.decrypt(&stored.body.unwrap(), b"invoices.body:acme:7").unwrap(), b"new body");
     assert_eq!(*keyset.decrypt(&stored.note.unwrap(), b"note 7 of acme").unwrap(), b"note");
 }
