@@ -38,7 +38,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_json(request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok())) {
-            let detail = "the body is not declared as JSON: send content-type: application/json";
+            let detail = "the body is not declared as JSON: send content-type: application/json, and {} where there is nothing to say";
             return Err(Problem::new(415, "unsupported_media_type", detail));
         }
         Bytes::from_request(request, state).await.map(Self).map_err(|e| unreadable(&e))

@@ -28,7 +28,8 @@ pub async fn cancel(
     if rotation.state.has_ended() {
         return Err(ended(&rotation, "cancelled"));
     }
-    end(txn, actor, &rotation, RotationEvent::Cancel, reason).await?;
+    end(txn, &rotation, RotationEvent::Cancel).await?;
+    tell(txn, actor, &rotation, RotationEvent::Cancel, reason).await?;
     Ok(true)
 }
 
@@ -87,7 +88,7 @@ pub async fn roll_back(
             ),
         ));
     }
-    end(txn, actor, &rotation, RotationEvent::RollBack, reason).await?;
+    end(txn, &rotation, RotationEvent::RollBack).await?;
     let requested_at = super::time::now_ms(txn).await?;
     let reverse = rotations::ActiveModel {
         keyset: Set(rotation.keyset.clone()),
@@ -106,6 +107,7 @@ pub async fn roll_back(
     };
     let inserted = rotations::Entity::insert(reverse).exec(txn).await;
     let id = inserted.map_err(|e| another_is_open(e, &rotation.keyset))?.last_insert_id;
+    tell(txn, actor, &rotation, RotationEvent::RollBack, reason).await?;
     let after = json!({"keyset": rotation.keyset, "to_key_id": from, "reverses": rotation.id, "reason": reason, "needs_approval": rotation.needs_approval});
     let subject = format!("rotation {id}");
     audit::record(txn, audit::Entry { actor, action: "rotation.requested", subject, before: json!(null), after })
@@ -137,14 +139,8 @@ fn ended(rotation: &rotations::Model, what: &str) -> LedgerError {
 }
 
 /// Ends a rotation that is not completed. Whoever holds its step loses it: the epoch rises. The lease
-/// stays, so that the next rotation's planning can wait for whoever may still be at a fence.
-async fn end(
-    txn: &impl ConnectionTrait,
-    actor: &str,
-    rotation: &rotations::Model,
-    event: RotationEvent,
-    reason: Option<&str>,
-) -> Result<(), LedgerError> {
+/// stays, so that the next rotation's planning can wait for whoever may still be at a fence. [`tell`] belongs to it, last.
+async fn end(txn: &impl ConnectionTrait, rotation: &rotations::Model, event: RotationEvent) -> Result<(), LedgerError> {
     let retired = ledger_keys::retired_by(txn, rotation.id).await?;
     if let Some(gone) = retired.iter().find(|k| k.state == KeyState::Destroyed) {
         return Err(LedgerError::refused(
@@ -171,8 +167,20 @@ async fn end(
             format!("rotation {} is {} and cannot become {to}", rotation.id, rotation.state),
         ));
     }
-    prove::void(txn, rotation.id).await?;
+    prove::void(txn, rotation.id).await
+}
+
+/// Lets its suspended keys decrypt again, and records the end. The audit's head is what all writers share: whoever took it
+/// before a row that another one holds would wait in a circle.
+async fn tell(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    rotation: &rotations::Model,
+    event: RotationEvent,
+    reason: Option<&str>,
+) -> Result<(), LedgerError> {
     prove::restore_suspended(txn, actor, rotation.id).await?;
+    let to = after::<RotationState>(event);
     let (before, after) = (json!({"state": rotation.state}), json!({"state": to, "reason": reason}));
     let subject = format!("rotation {}", rotation.id);
     audit::record(txn, audit::Entry { actor, action: "rotation.moved", subject, before, after }).await

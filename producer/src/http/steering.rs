@@ -9,8 +9,10 @@ use super::{
 };
 use crate::api::{Limits, Reason, RotationDetail};
 use axum::extract::State;
+use futures::future::BoxFuture;
 use reseal_entities::ledger::{LedgerError, approve, cancel, steps, throttle};
 use reseal_http::{Json, Path, Problem};
+use sea_orm::DatabaseTransaction;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -36,10 +38,10 @@ async fn pause(
     Json(why): Json<Reason>,
 ) -> Result<Json<RotationDetail>, Problem> {
     let reason = reason(why.reason)?;
-    let txn = begin(&app).await?;
-    steps::pause(&txn, id, &caller.actor, reason.as_deref()).await.map_err(problem)?;
-    commit(txn).await?;
-    Ok(Json(detail(&app, id).await?))
+    steer(&app, move |txn| {
+        Box::pin(async move { steps::pause(txn, id, &caller.actor, reason.as_deref()).await.map(|_| id) })
+    })
+    .await
 }
 
 /// Lets a paused rotation go on
@@ -49,10 +51,7 @@ async fn pause(
     responses((status = 200, description = "It goes on", body = RotationDetail))
 )]
 async fn resume(State(app): State<App>, caller: Caller, Path(id): Path<i64>) -> Result<Json<RotationDetail>, Problem> {
-    let txn = begin(&app).await?;
-    steps::resume(&txn, id, &caller.actor).await.map_err(problem)?;
-    commit(txn).await?;
-    Ok(Json(detail(&app, id).await?))
+    steer(&app, move |txn| Box::pin(async move { steps::resume(txn, id, &caller.actor).await.map(|_| id) })).await
 }
 
 /// Stops a rotation for good
@@ -70,10 +69,10 @@ async fn cancel_it(
     Json(why): Json<Reason>,
 ) -> Result<Json<RotationDetail>, Problem> {
     let reason = reason(why.reason)?;
-    let txn = begin(&app).await?;
-    cancel::cancel(&txn, &caller.actor, id, reason.as_deref()).await.map_err(problem)?;
-    commit(txn).await?;
-    Ok(Json(detail(&app, id).await?))
+    steer(&app, move |txn| {
+        Box::pin(async move { cancel::cancel(txn, &caller.actor, id, reason.as_deref()).await.map(|_| id) })
+    })
+    .await
 }
 
 /// Turns a rotation round
@@ -91,10 +90,12 @@ async fn roll_back(
     Json(why): Json<Reason>,
 ) -> Result<Json<RotationDetail>, Problem> {
     let reason = reason(why.reason)?;
-    let txn = begin(&app).await?;
-    let turned = cancel::roll_back(&txn, &caller.actor, id, reason.as_deref()).await.map_err(problem)?;
-    commit(txn).await?;
-    Ok(Json(detail(&app, turned.reverse).await?))
+    steer(&app, move |txn| {
+        Box::pin(async move {
+            cancel::roll_back(txn, &caller.actor, id, reason.as_deref()).await.map(|turned| turned.reverse)
+        })
+    })
+    .await
 }
 
 /// Approves the clearing of the keys that a rotation retires
@@ -110,10 +111,7 @@ async fn approve_it(
     caller: Caller,
     Path(id): Path<i64>,
 ) -> Result<Json<RotationDetail>, Problem> {
-    let txn = begin(&app).await?;
-    approve::approve(&txn, &caller.actor, id).await.map_err(problem)?;
-    commit(txn).await?;
-    Ok(Json(detail(&app, id).await?))
+    steer(&app, move |txn| Box::pin(async move { approve::approve(txn, &caller.actor, id).await.map(|_| id) })).await
 }
 
 /// Sets how fast a rotation may go; null or left out is no limit
@@ -144,10 +142,22 @@ async fn limit(
     Ok(Json(limits))
 }
 
-pub(super) async fn begin(app: &App) -> Result<sea_orm::DatabaseTransaction, Problem> {
+/// Does `change` in a transaction of its own, and answers with the rotation that it names. Boxed, because a closure that lends
+/// its argument to a future cannot be proved `Send` otherwise.
+async fn steer(
+    app: &App,
+    change: impl for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<i64, LedgerError>>,
+) -> Result<Json<RotationDetail>, Problem> {
+    let txn = begin(app).await?;
+    let id = change(&txn).await.map_err(problem)?;
+    commit(txn).await?;
+    Ok(Json(detail(app, id).await?))
+}
+
+pub(super) async fn begin(app: &App) -> Result<DatabaseTransaction, Problem> {
     app.ledger().begin().await.map_err(|e| problem(e.into()))
 }
 
-pub(super) async fn commit(txn: sea_orm::DatabaseTransaction) -> Result<(), Problem> {
+pub(super) async fn commit(txn: DatabaseTransaction) -> Result<(), Problem> {
     txn.commit().await.map_err(|e| problem(LedgerError::from(e)))
 }

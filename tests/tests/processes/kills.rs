@@ -50,7 +50,7 @@ fn workers_killed_every_second_and_redis_lost_twice_lose_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_in_the_middle_of_a_census_is_followed_by_another() {
     let world = World::of_storage("");
-    // given a table that cannot be read for now, so that the census takes as long as it must
+    // A table that nobody can read until it is unlocked keeps the census from ending.
     let mut blocker = sqlx::PgConnection::connect(&world.app_url()).await.unwrap();
     sqlx::raw_sql("BEGIN; LOCK TABLE messages IN ACCESS EXCLUSIVE MODE").execute(&mut blocker).await.unwrap();
     let first = world.worker();
