@@ -183,8 +183,9 @@ pub async fn revoke(txn: &impl ConnectionTrait, actor: &str, id: i64) -> Result<
     Ok(true)
 }
 
-/// Whose token this is. That it is revoked or expired is told only to who has its secret; an id that is not there
-/// takes as long as a wrong secret.
+/// Whose token this is. That it is revoked or expired is told only to who has its secret, and how nearly right a secret is
+/// takes no other time. An id that is not there is compared, too, and may be told by the row that is not read: ids
+/// are no secret.
 pub async fn authenticate(
     db: &impl ConnectionTrait,
     presented: &str,
