@@ -34,7 +34,8 @@ pub struct Sign {
     pub keys_loaded: String,
 }
 
-/// Writes a sign of life. True: a person has asked this worker to drain.
+/// Writes a sign of life. True: a person has asked this worker to drain. `stopped` is a name's last word: a sign
+/// that was on its way when the worker dropped it may reach the database after the goodbye, and changes nothing.
 pub async fn beat(db: &impl ConnectionTrait, sign: &Sign) -> Result<bool, LedgerError> {
     let at = now_ms(db).await?;
     let row = workers::ActiveModel {
@@ -56,10 +57,11 @@ pub async fn beat(db: &impl ConnectionTrait, sign: &Sign) -> Result<bool, Ledger
         workers::Column::KeysLoaded,
         workers::Column::SeenAt,
     ];
-    workers::Entity::insert(row)
-        .on_conflict(OnConflict::column(workers::Column::Name).update_columns(changes).to_owned())
-        .exec_without_returning(db)
-        .await?;
+    let known = OnConflict::column(workers::Column::Name)
+        .update_columns(changes)
+        .action_and_where(workers::Column::State.ne("stopped"))
+        .to_owned();
+    workers::Entity::insert(row).on_conflict(known).exec_without_returning(db).await?;
     let row = workers::Entity::find_by_id(&sign.name).one(db).await?;
     Ok(row.is_some_and(|w| w.drain_requested_at.is_some()))
 }

@@ -111,6 +111,16 @@ fn a_worker_is_asked_to_drain_once_also_when_it_has_left_since() {
 }
 
 #[test]
+fn a_sign_of_life_that_comes_after_the_goodbye_changes_nothing() {
+    for_each_ledger(async |ledger| {
+        for (state, alive) in [("running", 1), ("stopped", 0), ("draining", 0), ("running", 0)] {
+            beat(&ledger, "one", state).await;
+            assert_eq!(presence::alive(ledger.db()).await.unwrap().len(), alive, "after {state}");
+        }
+    });
+}
+
+#[test]
 fn two_who_ask_at_once_are_one_entry() {
     for_each_ledger(async |ledger| {
         crate::ground::warm(&ledger).await;
