@@ -41,6 +41,8 @@ match enqueue(&ledger, Some(&queue), &request).await? {
 )]
 
 pub mod api;
+#[cfg(feature = "server")]
+mod dashboard;
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "ledger")]
