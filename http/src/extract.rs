@@ -3,7 +3,7 @@
 use crate::Problem;
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
+    extract::{FromRequest, FromRequestParts, Request, rejection::{BytesRejection, RawFormRejection}},
     http::{header, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -16,6 +16,10 @@ pub struct Json<T>(pub T);
 
 /// A JSON body as it arrived, to be parsed where that holds nobody up: a large one takes milliseconds.
 pub struct JsonBody(pub Bytes);
+
+/// What an HTML form sends.
+#[derive(Clone, Copy, Debug)]
+pub struct Form<T>(pub T);
 
 /// Parameters of the query string.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +73,25 @@ impl JsonBody {
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         axum::Json(self.0).into_response()
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Form<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let form = axum::extract::RawForm::from_request(request, state).await.map_err(|e| match e {
+            RawFormRejection::BytesRejection(e) => unreadable(&e),
+            e => Problem::new(415, "unsupported_media_type", e.body_text()),
+        })?;
+        if form.0.windows(3).any(|window| window == b"%00") {
+            return Err(Problem::invalid("form", "a text in it holds a NUL character"));
+        }
+        let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(&form.0));
+        serde_path_to_error::deserialize(pairs).map(Self).map_err(|e| {
+            let at = e.path().to_string();
+            Problem::invalid(at, e.into_inner().to_string())
+        })
     }
 }
 

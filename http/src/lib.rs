@@ -21,7 +21,7 @@ pub use whole::{whole, whole_list};
 
 #[cfg(feature = "server")]
 pub use {
-    extract::{Json, JsonBody, Path, Query},
+    extract::{Form, Json, JsonBody, Path, Query},
     limits::{Limits, limited},
     request_id::{RequestId, with_request_id},
 };

@@ -26,10 +26,23 @@ mod operations;
 mod paging;
 mod problem;
 mod rotations;
-mod steering;
+pub(crate) mod steering;
 mod table;
 mod tell;
 mod workers;
+
+// What the dashboard's pages do is done here.
+pub(crate) use {
+    audit::export as export_audit,
+    auth::Caller,
+    batches::{filter as retry_filter, retry_matching},
+    events::events as live,
+    health::queue as queue_health,
+    keys::clear_if_ready as clear_key,
+    operations::{asker_with as operations_asker, write_down as request_operation},
+    paging::{Paging, page},
+    rotations::{open as create_rotation, word},
+};
 
 pub use app::{App, Rules, Settings};
 pub use docs::{openapi, router};

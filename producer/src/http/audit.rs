@@ -75,7 +75,7 @@ async fn verify(State(app): State<App>) -> Result<Json<AuditVerdict>, Problem> {
     get, path = "/v1/audit/export", tag = "audit", operation_id = "exportAudit",
     responses((status = 200, description = "Entries, then a checkpoint", content_type = "application/jsonl", body = String))
 )]
-async fn export(State(app): State<App>) -> Result<Response, Problem> {
+pub(crate) async fn export(State(app): State<App>) -> Result<Response, Problem> {
     let walk = audit::Walk::begin(app.ledger().db(), 1).await.map_err(problem)?;
     let lines = stream::try_unfold((app, Some(walk)), |(app, walk)| async move {
         let Some(mut walk) = walk else { return Ok(None) };

@@ -29,13 +29,13 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Who asks: what the audit calls them, and what they may.
 #[derive(Clone, Debug)]
-pub(super) struct Caller {
+pub(crate) struct Caller {
     /// `token NAME`.
-    pub(super) actor: String,
+    pub(crate) actor: String,
     /// The token.
     pub(super) token_id: i64,
     /// Its role.
-    pub(super) role: Role,
+    pub(crate) role: Role,
 }
 
 /// Lets a request through to its route when its token has the right that the table asks for. What the route then writes into

@@ -12,7 +12,10 @@ use super::{
 };
 use crate::api::{self, Batch, Failure, Operation, Page, QuarantinedRow, Retry};
 use axum::{extract::State, http::HeaderMap, response::Response};
-use reseal_entities::ledger::{failures, operations, pages, read, retry::RetryFilter};
+use reseal_entities::{
+    ledger::{failures, operations, pages, read, retry::RetryFilter},
+    operations as rows,
+};
 use reseal_http::{Json, Path, Problem, Query, RequestId};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -153,9 +156,22 @@ async fn retry_one(
 }
 
 async fn again(app: &App, asker: operations::Caller, rotation_id: i64, retry: Retry) -> Result<Response, Problem> {
-    let quarantined = retry.quarantined.unwrap_or(true);
-    let filter = RetryFilter { batch_ids: retry.batch_ids, code: retry.code, table: retry.table, quarantined };
-    let done = operations::retry(app.ledger(), &asker, rotation_id, &filter).await;
-    let (operation, created) = done.map_err(problem)?;
+    let (operation, created) = retry_matching(app, &asker, rotation_id, retry).await?;
     answer(app, operation, created).await
+}
+
+/// Does it, and says by which operation; whether the same request did not do so before.
+pub(crate) async fn retry_matching(
+    app: &App,
+    asker: &operations::Caller,
+    rotation_id: i64,
+    retry: Retry,
+) -> Result<(rows::Model, bool), Problem> {
+    operations::retry(app.ledger(), asker, rotation_id, &filter(retry)).await.map_err(problem)
+}
+
+/// A retry as the ledger knows it: quarantined rows too, unless it is said.
+pub(crate) fn filter(retry: Retry) -> RetryFilter {
+    let quarantined = retry.quarantined.unwrap_or(true);
+    RetryFilter { batch_ids: retry.batch_ids, code: retry.code, table: retry.table, quarantined }
 }

@@ -5,7 +5,14 @@ use super::{
     table::{self, Access},
     workers,
 };
-use axum::{Router, middleware, routing::get};
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderMap, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use reseal_http::{Limits, Problem, limited, with_request_id};
 use std::time::Duration;
 use utoipa::{
@@ -64,7 +71,7 @@ pub fn router(app: App, more: OpenApiRouter) -> Router {
     let described = with_rights_and_problems(described);
     // The pages would otherwise send the description to a validator somewhere else.
     let pages = SwaggerUi::new("/docs").url("/openapi.json", described).config(Config::default().validator_url("none"));
-    let routes = routes.merge(pages);
+    let routes = routes.merge(pages).merge(crate::dashboard::routes());
     let routes = routes.route_layer(middleware::from_fn_with_state(app.clone(), auth::authorize));
     limited(routes, LIMITS)
         .fallback(get(nothing_here).fallback(nothing_here))
@@ -80,8 +87,13 @@ pub fn openapi(more: openapi::OpenApi) -> openapi::OpenApi {
     with_rights_and_problems(described)
 }
 
-async fn nothing_here() -> Problem {
-    Problem::new(404, "unknown_route", "there is nothing here: see /docs")
+async fn nothing_here(headers: HeaderMap, request: Request) -> Response {
+    let problem = Problem::new(404, "unknown_route", "there is nothing here: see /docs");
+    let accepts = headers.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok()).unwrap_or_default();
+    match accepts.contains("text/html") && !request.uri().path().starts_with("/v1/") {
+        true => crate::dashboard::refused(&request.into_parts().0, problem),
+        false => problem.into_response(),
+    }
 }
 
 /// What is true of every route is said once, here: the right that it asks for, and how it refuses.

@@ -30,7 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct Which {
+pub(crate) struct Which {
     /// Only this rotation, and changes of it.
     rotation_id: Option<i64>,
 }
@@ -47,7 +47,7 @@ struct Which {
     params(Which, ("Last-Event-ID" = Option<i64>, Header, description = "The last id that was received")),
     responses((status = 200, description = "Events; the data of each is JSON", content_type = "text/event-stream", body = Event))
 )]
-async fn events(
+pub(crate) async fn events(
     State(app): State<App>,
     caller: Caller,
     headers: HeaderMap,

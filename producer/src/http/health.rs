@@ -56,14 +56,7 @@ async fn readyz(State(app): State<App>) -> Result<Json<Ready>, Problem> {
         Ok(Ok(pending)) => (true, pending == 0),
         Ok(Err(())) | Err(_) => (false, false),
     };
-    let queue = match app.bell() {
-        None if app.rings() => "unreachable",
-        None => "none",
-        Some(bell) => match tokio::time::timeout(PATIENCE, bell.incarnation()).await {
-            Ok(Ok(_)) => "ok",
-            Ok(Err(_)) | Err(_) => "unreachable",
-        },
-    };
+    let queue = queue(&app).await;
     let ready = Ready { ledger, migrated, queue: queue.to_owned() };
     if ready.ledger && ready.migrated {
         return Ok(Json(ready));
@@ -71,6 +64,18 @@ async fn readyz(State(app): State<App>) -> Result<Json<Ready>, Problem> {
     let detail =
         if ready.ledger { "the ledger is not migrated: run `reseal migrate`" } else { "the ledger does not answer" };
     Err(Problem::new(503, "not_ready", detail).with("checks", ready))
+}
+
+/// `ok`, `unreachable`, or `none`: there is no queue to ring in.
+pub(crate) async fn queue(app: &App) -> &'static str {
+    match app.bell() {
+        None if app.rings() => "unreachable",
+        None => "none",
+        Some(bell) => match tokio::time::timeout(PATIENCE, bell.incarnation()).await {
+            Ok(Ok(_)) => "ok",
+            Ok(Err(_)) | Err(_) => "unreachable",
+        },
+    }
 }
 
 async fn pending(ledger: &Ledger) -> Result<usize, ()> {

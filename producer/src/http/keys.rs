@@ -4,17 +4,20 @@ use super::{
     App,
     auth::Caller,
     idempotency::IdempotencyKey,
-    operations::{answer, asker, request},
+    operations::{answer, asker, write_down},
     problem::problem,
     tell,
 };
 use crate::api::{Key, KeyDetail, Operation};
 use axum::{extract::State, http::HeaderMap, response::Response};
-use reseal_entities::ledger::{
-    clearing::{self, Clearing},
-    keys as ledger_keys,
-    operations::{self, Ask},
-    presence, read,
+use reseal_entities::{
+    ledger::{
+        clearing::{self, Clearing},
+        keys as ledger_keys,
+        operations::{self, Ask},
+        presence, read,
+    },
+    operations as rows,
 };
 use reseal_http::{Json, Path, Problem, Query, RequestId};
 use serde::Deserialize;
@@ -83,11 +86,20 @@ async fn clear(
     headers: HeaderMap,
     Path(key_id): Path<i64>,
 ) -> Result<Response, Problem> {
-    let asker = asker(caller, request_id, &headers)?;
+    let (operation, created) = clear_if_ready(&app, &asker(caller, request_id, &headers)?, key_id).await?;
+    answer(&app, operation, created).await
+}
+
+/// Has a worker clear a key whose gate is open; whether the same request did not do so before.
+pub(crate) async fn clear_if_ready(
+    app: &App,
+    asker: &operations::Caller,
+    key_id: i64,
+) -> Result<(rows::Model, bool), Problem> {
     let (db, ask) = (app.ledger().db(), Ask::Clear { key_id });
     // The first answer stands, also when the key is held by now.
-    if let Some(operation) = operations::find(db, &ask, &asker).await.map_err(problem)? {
-        return answer(&app, operation, false).await;
+    if let Some(operation) = operations::find(db, &ask, asker).await.map_err(problem)? {
+        return Ok((operation, false));
     }
     if let Clearing::InUse(in_use) = clearing::ask(db, key_id).await.map_err(problem)? {
         let conditions: Vec<_> = in_use.unmet.into_iter().map(tell::condition).collect();
@@ -97,5 +109,5 @@ async fn clear(
             None => problem,
         });
     }
-    request(&app, &ask, &asker).await
+    write_down(app, &ask, asker).await
 }

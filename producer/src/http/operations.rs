@@ -100,19 +100,37 @@ async fn show(State(app): State<App>, Path(id): Path<i64>) -> Result<Json<Operat
 
 /// Who asks, for the ledger.
 pub(super) fn asker(caller: Caller, request_id: RequestId, headers: &HeaderMap) -> Result<operations::Caller, Problem> {
-    let idempotency_key = idempotency_key(headers)?;
-    Ok(operations::Caller { actor: caller.actor, request_id: Some(request_id.0), idempotency_key })
+    Ok(asker_with(&caller, request_id, idempotency_key(headers)?))
+}
+
+/// The same with an idempotency key that came otherwise.
+pub(crate) fn asker_with(
+    caller: &Caller,
+    request_id: RequestId,
+    idempotency_key: Option<String>,
+) -> operations::Caller {
+    operations::Caller { actor: caller.actor.clone(), request_id: Some(request_id.0), idempotency_key }
 }
 
 /// Writes it down, rings, and answers with it.
 pub(super) async fn request(app: &App, ask: &Ask, asker: &operations::Caller) -> Result<Response, Problem> {
+    let (operation, created) = write_down(app, ask, asker).await?;
+    answer(app, operation, created).await
+}
+
+/// Writes it down and rings; whether the same request did not do so before.
+pub(crate) async fn write_down(
+    app: &App,
+    ask: &Ask,
+    asker: &operations::Caller,
+) -> Result<(rows::Model, bool), Problem> {
     let txn = begin(app).await?;
     let (operation, created) = operations::request(&txn, ask, asker).await.map_err(problem)?;
     commit(txn).await?;
     if created {
         app.ring(Job { kind: JobKind::Operation, id: operation.id }).await;
     }
-    answer(app, operation, created).await
+    Ok((operation, created))
 }
 
 /// `202` and where to follow it.

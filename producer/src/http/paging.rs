@@ -11,7 +11,7 @@ const LIMIT_MAX: u64 = 500;
 /// Which page.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Paging {
+pub(crate) struct Paging {
     /// At most so many.
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<u64>,
@@ -22,7 +22,7 @@ pub(super) struct Paging {
 
 impl Paging {
     /// How many, and beside which id.
-    pub(super) fn read(&self) -> Result<(u64, Option<i64>), Problem> {
+    pub(crate) fn read(&self) -> Result<(u64, Option<i64>), Problem> {
         let limit = self.limit.unwrap_or(LIMIT);
         if !(1..=LIMIT_MAX).contains(&limit) {
             return Err(Problem::invalid("limit", format!("not a number from 1 to {LIMIT_MAX}")));
@@ -33,7 +33,7 @@ impl Paging {
 }
 
 /// A page of what was found with `limit + 1`: one more than asked for says that there is another page.
-pub(super) fn page<R, T>(mut rows: Vec<R>, limit: u64, id: impl Fn(&R) -> i64, tell: impl Fn(R) -> T) -> Page<T> {
+pub(crate) fn page<R, T>(mut rows: Vec<R>, limit: u64, id: impl Fn(&R) -> i64, tell: impl Fn(R) -> T) -> Page<T> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = rows.len() > limit;
     rows.truncate(limit);

@@ -54,18 +54,8 @@ async fn create(
     headers: HeaderMap,
     Json(new): Json<NewRotation>,
 ) -> Result<Response, Problem> {
-    let request = request(&app, caller, idempotency_key(&headers)?, new)?;
-    let db = app.ledger().db();
-    let (id, replayed) = match enqueue(app.ledger(), app.bell(), &request).await.map_err(problem)? {
-        Opened::Created(id) => (id, false),
-        Opened::Replayed(id) => (id, true),
-        Opened::AlreadyOpen(id) => {
-            let detail =
-                format!("rotation {id} of keyset `{}` is open: follow that one, or end it first", request.keyset);
-            return Err(Problem::new(409, "rotation_open", detail).with("rotation_id", id));
-        }
-    };
-    let rotation = brief(&app, read::rotation(db, id).await.map_err(problem)?).await?;
+    let (id, replayed) = open(&app, caller, idempotency_key(&headers)?, new).await?;
+    let rotation = brief(&app, read::rotation(app.ledger().db(), id).await.map_err(problem)?).await?;
     let mut response = (StatusCode::CREATED, Json(rotation)).into_response();
     let headers = response.headers_mut();
     headers.extend(HeaderValue::from_str(&format!("/v1/rotations/{id}")).ok().map(|at| (header::LOCATION, at)));
@@ -73,6 +63,25 @@ async fn create(
         mark_replayed(headers);
     }
     Ok(response)
+}
+
+/// Writes a rotation down and rings; its id, and whether the same request made it before.
+pub(crate) async fn open(
+    app: &App,
+    caller: Caller,
+    idempotency_key: Option<String>,
+    new: NewRotation,
+) -> Result<(i64, bool), Problem> {
+    let request = request(app, caller, idempotency_key, new)?;
+    match enqueue(app.ledger(), app.bell(), &request).await.map_err(problem)? {
+        Opened::Created(id) => Ok((id, false)),
+        Opened::Replayed(id) => Ok((id, true)),
+        Opened::AlreadyOpen(id) => {
+            let detail =
+                format!("rotation {id} of keyset `{}` is open: follow that one, or end it first", request.keyset);
+            Err(Problem::new(409, "rotation_open", detail).with("rotation_id", id))
+        }
+    }
 }
 
 fn request(app: &App, caller: Caller, idempotency_key: Option<String>, new: NewRotation) -> Result<Request, Problem> {
@@ -167,7 +176,7 @@ async fn list(
 }
 
 /// A state of the API as the ledger calls it; one that this server does not know is refused.
-pub(super) fn word<L: ActiveEnum<Value = String>>(state: &impl serde::Serialize, name: &str) -> Result<L, Problem> {
+pub(crate) fn word<L: ActiveEnum<Value = String>>(state: &impl serde::Serialize, name: &str) -> Result<L, Problem> {
     let text = serde_json::to_value(state).unwrap_or_default();
     let known = text.as_str().and_then(|text| L::try_from_value(&text.to_owned()).ok());
     known.ok_or_else(|| Problem::invalid(name, "not a state that there is"))

@@ -31,7 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     params(("id" = i64, Path)), request_body = Reason,
     responses((status = 200, description = "It is paused", body = RotationDetail))
 )]
-async fn pause(
+pub(crate) async fn pause(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<i64>,
@@ -50,7 +50,7 @@ async fn pause(
     params(("id" = i64, Path)),
     responses((status = 200, description = "It goes on", body = RotationDetail))
 )]
-async fn resume(State(app): State<App>, caller: Caller, Path(id): Path<i64>) -> Result<Json<RotationDetail>, Problem> {
+pub(crate) async fn resume(State(app): State<App>, caller: Caller, Path(id): Path<i64>) -> Result<Json<RotationDetail>, Problem> {
     steer(&app, move |txn| Box::pin(async move { steps::resume(txn, id, &caller.actor).await.map(|_| id) })).await
 }
 
@@ -62,7 +62,7 @@ async fn resume(State(app): State<App>, caller: Caller, Path(id): Path<i64>) -> 
     params(("id" = i64, Path)), request_body = Reason,
     responses((status = 200, description = "It is cancelled", body = RotationDetail))
 )]
-async fn cancel_it(
+pub(crate) async fn cancel_it(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<i64>,
@@ -83,7 +83,7 @@ async fn cancel_it(
     params(("id" = i64, Path)), request_body = Reason,
     responses((status = 200, description = "The rotation the other way", body = RotationDetail))
 )]
-async fn roll_back(
+pub(crate) async fn roll_back(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<i64>,
@@ -106,7 +106,7 @@ async fn roll_back(
     params(("id" = i64, Path)),
     responses((status = 200, description = "It is approved", body = RotationDetail))
 )]
-async fn approve_it(
+pub(crate) async fn approve_it(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<i64>,
@@ -120,7 +120,7 @@ async fn approve_it(
     params(("id" = i64, Path)), request_body = Limits,
     responses((status = 200, description = "Its limits", body = Limits))
 )]
-async fn limit(
+pub(crate) async fn limit(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<i64>,
@@ -154,10 +154,10 @@ async fn steer(
     Ok(Json(detail(app, id).await?))
 }
 
-pub(super) async fn begin(app: &App) -> Result<DatabaseTransaction, Problem> {
+pub(crate) async fn begin(app: &App) -> Result<DatabaseTransaction, Problem> {
     app.ledger().begin().await.map_err(|e| problem(e.into()))
 }
 
-pub(super) async fn commit(txn: DatabaseTransaction) -> Result<(), Problem> {
+pub(crate) async fn commit(txn: DatabaseTransaction) -> Result<(), Problem> {
     txn.commit().await.map_err(|e| problem(LedgerError::from(e)))
 }

@@ -1,0 +1,99 @@
+// Pages follow what happens. One tab of a browser holds the stream of events (a browser opens six connections to a
+// host, and tabs are more), the others hear of it from that one. An event only says that something has changed:
+// each page then asks for itself again, and what comes back is morphed into place, so that focus, scrolling and
+// open details stay. Without this script every page works, and is reloaded by hand or by its <noscript>.
+(() => {
+  "use strict";
+  const STALE_AFTER = 10_000;
+  const POLL_EVERY = 5_000;
+  const main = () => document.getElementById("main");
+  const banner = document.getElementById("connection");
+  let fresh = Date.now();
+  let trouble = "";
+  let connected = true;
+  let waiting = false;
+
+  // What a person is at is left alone: open details, and a form in which something was typed.
+  const keep = Idiomorph.defaults.callbacks;
+  keep.beforeNodeMorphed = (old) => !(old.dataset && "typed" in old.dataset);
+  keep.beforeAttributeUpdated = (name, node) => !(name === "open" && node.tagName === "DETAILS");
+  document.addEventListener("input", (event) => {
+    const form = event.target.closest("form");
+    if (form) form.dataset.typed = "";
+  });
+
+  const follows = () => main() && main().hasAttribute("hx-get");
+  const refresh = () => {
+    if (!follows()) return;
+    if (document.hidden) {
+      waiting = true;
+      return;
+    }
+    waiting = false;
+    htmx.trigger(main(), "changed");
+  };
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && waiting) refresh();
+  });
+
+  const show = () => {
+    const age = Math.round((Date.now() - fresh) / 1000);
+    const stale = follows() && (trouble || (!connected && Date.now() - fresh > STALE_AFTER));
+    const text = stale ? `${trouble || "The server does not answer."} Updated ${age} s ago, reconnecting.` : "";
+    if (banner.textContent !== text) banner.textContent = text;
+    banner.hidden = !text;
+    document.body.classList.toggle("stale", Boolean(text));
+  };
+  setInterval(show, 1_000);
+
+  document.addEventListener("htmx:afterSwap", () => {
+    fresh = Date.now();
+    trouble = "";
+    show();
+  });
+  document.addEventListener("htmx:responseError", (event) => {
+    const said = event.detail.xhr.getResponseHeader("reseal-says");
+    trouble = said || `The server answered ${event.detail.xhr.status}.`;
+    show();
+  });
+  document.addEventListener("htmx:sendError", () => {
+    trouble = "The server does not answer.";
+    show();
+  });
+
+  // Whoever holds the lock holds the stream; when its tab closes, the next one gets it.
+  const others = new BroadcastChannel("reseal");
+  const heard = (message) => {
+    connected = message.connected;
+    if (message.changed) refresh();
+    show();
+  };
+  others.onmessage = (event) => heard(event.data);
+  const tell = (message) => {
+    heard(message);
+    others.postMessage(message);
+  };
+  const stream = () =>
+    new Promise(() => {
+      const source = new EventSource("/live");
+      let opened = false;
+      source.onopen = () => {
+        // What happened while nobody listened is not sent: look once.
+        tell({ connected: true, changed: opened });
+        opened = true;
+      };
+      source.onerror = () => {
+        tell({ connected: false });
+        if (source.readyState === EventSource.CLOSED) setTimeout(() => stream(), POLL_EVERY);
+      };
+      for (const name of ["change", "rotation"]) {
+        source.addEventListener(name, () => tell({ connected: true, changed: true }));
+      }
+    });
+  if (follows()) {
+    if (navigator.locks && window.EventSource) navigator.locks.request("reseal-stream", stream);
+    setInterval(() => {
+      if (!connected || trouble || document.body.dataset.poll) refresh();
+    }, POLL_EVERY);
+  }
+})();

@@ -1,0 +1,33 @@
+//! What a form brings. A field that was left empty is none.
+
+use reseal_http::Problem;
+use serde::{Deserialize, Deserializer, de::Error};
+use std::{fmt::Display, str::FromStr};
+
+/// Why something is done, or a note.
+#[derive(Debug, Deserialize)]
+pub(super) struct Why {
+    #[serde(default, deserialize_with = "some")]
+    pub(super) reason: Option<String>,
+}
+
+/// The text of a field, unless it is blank.
+pub(super) fn some<'de, D: Deserializer<'de>>(field: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(field)?;
+    Ok(text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
+}
+
+/// What a field says, unless it is blank.
+pub(super) fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(field: D) -> Result<Option<T>, D::Error> {
+    some(field)?.map(|text| text.parse().map_err(|_| D::Error::custom(format!("`{text}` is not a number")))).transpose()
+}
+
+/// A text that must be there.
+pub(super) fn required(text: Option<String>, name: &str, why: &str) -> Result<String, Problem> {
+    text.ok_or_else(|| Problem::invalid(name, why))
+}
+
+/// A fresh idempotency key for a form: sent twice, it is done once.
+pub(super) fn fresh_key() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}

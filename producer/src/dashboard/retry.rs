@@ -1,0 +1,89 @@
+//! Doing what failed again: how much that would be, then doing it. The server does it, in one transaction with the
+//! operation that says what became of it; a closed tab changes nothing.
+
+use super::{
+    assets,
+    form::{fresh_key, parsed, some},
+    frame::{Frame, page},
+    numbers,
+};
+use crate::{
+    api::Retry,
+    http::{App, Caller, operations_asker, problem, retry_filter, retry_matching},
+};
+use askama::Template;
+use axum::{
+    extract::State,
+    response::{IntoResponse, Redirect, Response},
+};
+use reseal_entities::ledger::{
+    read::{self, RotationStatus},
+    retry::{self, Matching},
+};
+use reseal_http::{Form, Path, Problem, Query, RequestId};
+use serde::Deserialize;
+
+/// What to do again, as a form says it; nothing said is everything.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Which {
+    #[serde(default, deserialize_with = "some")]
+    code: Option<String>,
+    #[serde(default, deserialize_with = "some")]
+    table: Option<String>,
+    #[serde(default, deserialize_with = "parsed")]
+    batch: Option<i64>,
+    /// `no`: only batches that failed.
+    #[serde(default, deserialize_with = "some")]
+    quarantined: Option<String>,
+    /// Sent twice, it is done once.
+    #[serde(default, deserialize_with = "some")]
+    key: Option<String>,
+}
+
+impl Which {
+    fn with_rows(&self) -> bool {
+        self.quarantined.as_deref() != Some("no")
+    }
+
+    fn as_asked(self) -> Retry {
+        let quarantined = Some(self.with_rows());
+        Retry { batch_ids: self.batch.map(|id| vec![id]), code: self.code, table: self.table, quarantined }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "retry.html")]
+struct Page {
+    frame: Frame,
+    status: RotationStatus,
+    which: Which,
+    would: Matching,
+    key: String,
+}
+
+/// How much would be done again.
+pub(super) async fn count(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<i64>,
+    Query(which): Query<Which>,
+) -> Result<Response, Problem> {
+    let db = app.ledger().db();
+    let status = read::status(db, id).await.map_err(problem)?;
+    let filter = retry_filter(which.clone().as_asked());
+    let would = retry::count_matching(db, id, &filter).await.map_err(problem)?;
+    let frame = Frame::new(&caller, "/rotations", String::new()).still();
+    Ok(page(&Page { frame, status, which, would, key: fresh_key() }, None))
+}
+
+pub(super) async fn retry(
+    State(app): State<App>,
+    caller: Caller,
+    request_id: RequestId,
+    Path(id): Path<i64>,
+    Form(which): Form<Which>,
+) -> Result<Response, Problem> {
+    let asker = operations_asker(&caller, request_id, which.key.clone());
+    let (operation, _) = retry_matching(&app, &asker, id, which.as_asked()).await?;
+    Ok(Redirect::to(&format!("/operations/{}", operation.id)).into_response())
+}
