@@ -3,7 +3,10 @@
 use crate::Problem;
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Request, rejection::{BytesRejection, RawFormRejection}},
+    extract::{
+        FromRequest, FromRequestParts, Request,
+        rejection::{BytesRejection, RawFormRejection},
+    },
     http::{header, request::Parts},
     response::{IntoResponse, Response},
 };

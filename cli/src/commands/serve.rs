@@ -105,7 +105,7 @@ pub(super) async fn storage(config: &Config, ledger: &Ledger, context: &Context)
 }
 
 /// What the configuration says of requests and rotations.
-pub(super) fn settings(config: &Config) -> Settings {
+pub(crate) fn settings(config: &Config) -> Settings {
     let rotation = &config.rotation;
     Settings {
         rules: Rules {

@@ -50,8 +50,7 @@ pub(super) async fn show(
     let db = app.ledger().db();
     let (limit, before) = paging.read()?;
     let wanted = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-    let filter =
-        Audit { actor: wanted(&which.actor), action: wanted(&which.action), subject: wanted(&which.subject) };
+    let filter = Audit { actor: wanted(&which.actor), action: wanted(&which.action), subject: wanted(&which.subject) };
     let found = pages::audit(db, &filter, before, limit + 1).await.map_err(problem)?;
     let found = cut(found, limit, |e| e.seq, |e| e);
     let verdict = match which.verify.is_empty() {

@@ -108,7 +108,8 @@ pub(super) async fn show(State(app): State<App>, caller: Caller, Path(id): Path<
     let found = operation.result.clone().filter(|_| operation.kind == OperationKind::DryRun);
     let dry_run = found.and_then(|json| serde_json::from_value(json).ok());
     let now = now_ms(db).await.map_err(|e| problem(e.into()))?;
-    let here = if matches!(operation.kind, OperationKind::Census | OperationKind::Clear) { "/keys" } else { "/rotations" };
+    let here =
+        if matches!(operation.kind, OperationKind::Census | OperationKind::Clear) { "/keys" } else { "/rotations" };
     let frame = Frame::new(&caller, here, format!("/operations/{id}"));
     let mut page_of = Page { frame, operation, workers, dry_run, key: fresh_key(), now };
     if !page_of.goes_on() {

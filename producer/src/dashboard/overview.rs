@@ -56,10 +56,10 @@ impl Page {
 pub(super) async fn show(State(app): State<App>, caller: Caller) -> Result<Response, Problem> {
     let db = app.ledger().db();
     let now = now_ms(db).await.map_err(|e| problem(e.into()))?;
-    let (open, ended) = (Rotations { open: Some(true), ..Rotations::default() }, Rotations {
-        open: Some(false),
-        ..Rotations::default()
-    });
+    let (open, ended) = (
+        Rotations { open: Some(true), ..Rotations::default() },
+        Rotations { open: Some(false), ..Rotations::default() },
+    );
     let mut running = Vec::new();
     for rotation in pages::rotations(db, &open, None, OPEN_MAX).await.map_err(problem)? {
         let samples = samples::of_rotation(db, rotation.id, now - LOOKED_BACK_MS..=now).await.map_err(problem)?;

@@ -125,7 +125,9 @@ pub(super) async fn render(app: &App, caller: &Caller, id: i64, said: Said) -> R
 }
 
 fn steps(r: &rotations::Model, s: &RotationStatus) -> [Step; 4] {
-    use RotationState::{Cancelled, Clearing, Completed, Planning, Proving, Reencrypting, Requested, RolledBack, Waiting};
+    use RotationState::{
+        Cancelled, Clearing, Completed, Planning, Proving, Reencrypting, Requested, RolledBack, Waiting,
+    };
     let at = match r.state {
         Requested | Planning => 0,
         Reencrypting => 1,
@@ -147,10 +149,13 @@ fn steps(r: &rotations::Model, s: &RotationStatus) -> [Step; 4] {
         if r.planning_done { "all batches are cut" } else { "cuts tables into batches" }.to_owned(),
         format!("{} of {} rows", numbers::count(s.rows_done), numbers::count(s.rows)),
         "fence, sweep, count of zero".to_owned(),
-        s.waiting_left_ms.map_or_else(|| "destroys the old key".to_owned(), |left| match left {
-            0 => "the wait is over".to_owned(),
-            left => format!("in {}", numbers::duration(left)),
-        }),
+        s.waiting_left_ms.map_or_else(
+            || "destroys the old key".to_owned(),
+            |left| match left {
+                0 => "the wait is over".to_owned(),
+                left => format!("in {}", numbers::duration(left)),
+            },
+        ),
     ];
     let mut says = says.into_iter();
     let mut n = 0;

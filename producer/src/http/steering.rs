@@ -50,7 +50,11 @@ pub(crate) async fn pause(
     params(("id" = i64, Path)),
     responses((status = 200, description = "It goes on", body = RotationDetail))
 )]
-pub(crate) async fn resume(State(app): State<App>, caller: Caller, Path(id): Path<i64>) -> Result<Json<RotationDetail>, Problem> {
+pub(crate) async fn resume(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<i64>,
+) -> Result<Json<RotationDetail>, Problem> {
     steer(&app, move |txn| Box::pin(async move { steps::resume(txn, id, &caller.actor).await.map(|_| id) })).await
 }
 
