@@ -41,6 +41,7 @@ pub mod tokens;
 pub mod writers;
 
 pub use connect::Ledger;
+pub use summary::length;
 pub use time::now_ms;
 
 use crate::state::Law;

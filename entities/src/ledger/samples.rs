@@ -15,8 +15,9 @@ use std::ops::RangeInclusive;
 /// Between two samples of a rotation.
 pub const EVERY_MS: i64 = 10_000;
 /// So long every sample is kept; of those that are older, one of each five minutes.
-const KEPT_MS: i64 = 3_600_000;
-const KEPT_EVERY_MS: i64 = 300_000;
+pub const KEPT_MS: i64 = 3_600_000;
+/// Between those that are kept of them.
+pub const KEPT_EVERY_MS: i64 = 300_000;
 
 /// Notes how far a rotation is, at the cost of a query for each of its tables; a second sample of the same
 /// ten seconds changes nothing. One that stands still gets none: a gap tells that apart from slowness.

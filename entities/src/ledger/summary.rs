@@ -72,13 +72,15 @@ fn once_approved(s: &RotationStatus) -> String {
     format!(", once somebody other than {} has approved: `reseal approve {}`", s.requested_by, s.id)
 }
 
-/// A length of time in its two largest units.
-pub(super) fn length(ms: i64) -> String {
-    let seconds = (ms + 999) / 1000;
+/// A length of time in its two largest units, rounded up to whole seconds: `7 d 1 h`, `2 min 10 s`, `0 s`.
+pub fn length(ms: i64) -> String {
+    let seconds = ms.max(0).saturating_add(999) / 1000;
     let units = [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
-    let from = units.iter().position(|(n, _)| *n > 0).unwrap_or(3);
-    let shown = units[from..].iter().take(2).filter(|(n, _)| *n > 0);
-    shown.map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(" ")
+    let largest = units.iter().position(|(n, _)| *n > 0).unwrap_or(3);
+    match units[largest..] {
+        [(n, unit), (m, smaller), ..] if m > 0 => format!("{n} {unit} {m} {smaller}"),
+        _ => format!("{} {}", units[largest].0, units[largest].1),
+    }
 }
 
 /// Why it does not go at full speed; since when, once it has stood still for a minute.
