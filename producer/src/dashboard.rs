@@ -9,6 +9,7 @@ mod audit;
 mod batch;
 mod batches;
 mod charts;
+mod drawn;
 mod failures;
 mod form;
 mod frame;

@@ -1,13 +1,18 @@
-//! Numbers, sizes and times as all pages write them. What is in progress is never said to be over.
+//! Numbers, sizes and times as all pages write them. What is in progress is never said to be over. Templates lend what they
+//! show, so most of these take a number or a reference to one.
 
 use reseal_entities::ledger::length;
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    borrow::Borrow,
+    time::{Duration, UNIX_EPOCH},
+};
 
 /// The last millisecond of the year 9999, after which there is no calendar to write it in.
 pub(crate) const END_OF_TIME_MS: i64 = 253_402_300_799_999;
 
 /// `12345` as `12,345`.
-pub(crate) fn count(number: i64) -> String {
+pub(crate) fn count(number: impl Borrow<i64>) -> String {
+    let number = *number.borrow();
     let digits = number.unsigned_abs().to_string();
     let mut text = if number < 0 { "−".to_owned() } else { String::new() };
     for (i, digit) in digits.chars().enumerate() {
@@ -36,12 +41,13 @@ pub(crate) fn speed(rows_per_second: f64) -> String {
 }
 
 /// `1,235 rows/s`.
-pub(crate) fn rate(rows_per_second: f64) -> String {
-    format!("{} rows/s", speed(rows_per_second))
+pub(crate) fn rate(rows_per_second: impl Borrow<f64>) -> String {
+    format!("{} rows/s", speed(*rows_per_second.borrow()))
 }
 
 /// How long something took or takes: `340 ms`, `1.3 s`, `2 min 10 s`, `7 d 1 h`.
-pub(crate) fn duration(ms: i64) -> String {
+pub(crate) fn duration(ms: impl Borrow<i64>) -> String {
+    let ms = *ms.borrow();
     match ms {
         ..=0 => "0 s".to_owned(),
         1..1_000 => format!("{ms} ms"),
@@ -50,15 +56,35 @@ pub(crate) fn duration(ms: i64) -> String {
     }
 }
 
+/// Between two lengths of time.
+pub(crate) fn range(from_ms: impl Borrow<i64>, to_ms: impl Borrow<i64>) -> String {
+    let [from, to] = [*from_ms.borrow(), *to_ms.borrow()].map(length);
+    if from == to { from } else { format!("{from} to {to}") }
+}
+
+/// A limit as the value of a field; none is empty.
+pub(crate) fn field<T: ToString>(limit: &Option<T>) -> String {
+    limit.as_ref().map(T::to_string).unwrap_or_default()
+}
+
+/// A text in a table: what is longer than 40 characters is cut, and its page has the whole of it.
+pub(crate) fn short(text: &str) -> String {
+    match text.char_indices().nth(40) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text.to_owned(),
+    }
+}
+
 /// How long ago something was, rounded down: `just now`, `14 s ago`.
-pub(crate) fn ago(ms: i64) -> String {
+pub(crate) fn ago(ms: impl Borrow<i64>) -> String {
+    let ms = *ms.borrow();
     if ms < 1_000 { "just now".to_owned() } else { format!("{} ago", length(ms - ms % 1_000)) }
 }
 
 /// How much of something is done, rounded down: never `100 %` while something is left, never `0 %` once something is
 /// done. Of nothing it is a dash.
-pub(crate) fn percent(done: i64, total: i64) -> String {
-    match (done.max(0), total.max(0)) {
+pub(crate) fn percent(done: impl Borrow<i64>, total: impl Borrow<i64>) -> String {
+    match ((*done.borrow()).max(0), (*total.borrow()).max(0)) {
         (_, 0) => "–".to_owned(),
         (0, _) => "0 %".to_owned(),
         (done, total) if done >= total => "100 %".to_owned(),
@@ -70,14 +96,16 @@ pub(crate) fn percent(done: i64, total: i64) -> String {
 }
 
 /// Unix milliseconds as `2026-11-24 19:02:11 UTC`.
-pub(crate) fn utc(ms: i64) -> String {
+pub(crate) fn utc(ms: impl Borrow<i64>) -> String {
+    let ms = *ms.borrow();
     let since = Duration::from_millis(ms.clamp(0, END_OF_TIME_MS).unsigned_abs());
     let text = humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string();
     text.replace('T', " ").replace('Z', " UTC")
 }
 
 /// `1.5 MiB`.
-pub(crate) fn bytes(bytes: i64) -> String {
+pub(crate) fn bytes(bytes: impl Borrow<i64>) -> String {
+    let bytes = *bytes.borrow();
     let (mut size, mut unit) = (bytes.max(0) as f64, "B");
     for next in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
         // what would be rounded to 1024.0 is one of the next

@@ -1,7 +1,7 @@
 //! Overview: what runs, what needs a person, what is recent. To be understood within five seconds.
 
 use super::{
-    assets, charts,
+    assets, drawn,
     frame::{Frame, page},
     numbers,
     tone::Tone,
@@ -63,7 +63,7 @@ pub(super) async fn show(State(app): State<App>, caller: Caller) -> Result<Respo
     let mut running = Vec::new();
     for rotation in pages::rotations(db, &open, None, OPEN_MAX).await.map_err(problem)? {
         let samples = samples::of_rotation(db, rotation.id, now - LOOKED_BACK_MS..=now).await.map_err(problem)?;
-        let speed = charts::sparkline(&charts::points(&samples), now);
+        let speed = drawn::sparkline(&samples, now, now - LOOKED_BACK_MS..=now);
         running.push(Running { status: read::status(db, rotation.id).await.map_err(problem)?, speed });
     }
     let alive = presence::alive(db).await.map_err(problem)?;

@@ -18,7 +18,7 @@ use axum::{
 };
 use reseal_entities::ledger::{
     read::{self, RotationStatus},
-    retry::{self, Matching},
+    retry,
 };
 use reseal_http::{Form, Path, Problem, Query, RequestId};
 use serde::Deserialize;
@@ -57,7 +57,8 @@ struct Page {
     frame: Frame,
     status: RotationStatus,
     which: Which,
-    would: Matching,
+    batches: i64,
+    rows: i64,
     key: String,
 }
 
@@ -72,8 +73,9 @@ pub(super) async fn count(
     let status = read::status(db, id).await.map_err(problem)?;
     let filter = retry_filter(which.clone().as_asked());
     let would = retry::count_matching(db, id, &filter).await.map_err(problem)?;
+    let [batches, rows] = [would.batches, would.rows].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
     let frame = Frame::new(&caller, "/rotations", String::new()).still();
-    Ok(page(&Page { frame, status, which, would, key: fresh_key() }, None))
+    Ok(page(&Page { frame, status, which, batches, rows, key: fresh_key() }, None))
 }
 
 pub(super) async fn retry(

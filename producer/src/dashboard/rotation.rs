@@ -1,7 +1,7 @@
 //! A rotation: how far it is, what it waits for, and what may be done about it.
 
 use super::{
-    assets, charts,
+    assets, drawn,
     form::fresh_key,
     frame::{Done, Frame, page},
     numbers,
@@ -50,6 +50,7 @@ struct Page {
     status: RotationStatus,
     steps: [Step; 4],
     speed: String,
+    bars: String,
     strip: String,
     events: Vec<audit::Model>,
     failed: i64,
@@ -80,10 +81,6 @@ impl Page {
     }
 }
 
-fn bar(t: &read::TableStatus) -> String {
-    charts::bar(&charts::Bar { name: t.table.clone(), done: t.rows_done, total: t.rows, quarantined: t.quarantined })
-}
-
 pub(super) async fn show(
     State(app): State<App>,
     caller: Caller,
@@ -112,8 +109,9 @@ pub(super) async fn render(app: &App, caller: &Caller, id: i64, said: Said) -> R
     let page_of = Page {
         frame,
         steps: steps(&rotation, &status),
-        speed: charts::speed(&charts::points(&samples), until),
-        strip: charts::strip(&strip),
+        speed: drawn::speed(&samples, now, until - LOOKED_BACK_MS..=until),
+        bars: drawn::bars(&status.tables),
+        strip: drawn::strip(&strip),
         failed: status.batches.get("failed").copied().unwrap_or(0),
         key: fresh_key(),
         rotation,
