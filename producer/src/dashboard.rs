@@ -1,7 +1,15 @@
 //! The dashboard: what the API tells, as pages for people. One page, one file; holds no key.
 
-#[expect(dead_code, reason = "the pages come next")]
+mod form;
 mod refused;
+mod sign_in;
 
-#[expect(unused_imports, reason = "the pages come next")]
 pub(crate) use refused::refused;
+
+use crate::http::App;
+use axum::Router;
+
+/// Every page. Who may see which is in the API's table of rights, and asked before any of them.
+pub(crate) fn routes() -> Router<App> {
+    Router::new().merge(sign_in::routes())
+}

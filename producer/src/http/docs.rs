@@ -1,10 +1,11 @@
-//! The API put together: its routes, their description, and the pages that show it.
+//! The API put together: its routes, their description, and the pages that show it; and the dashboard beside it.
 
 use super::{
     App, audit, auth, batches, census, events, health, keys, metrics, operations, rotations, steering,
     table::{self, Access},
     workers,
 };
+use crate::dashboard;
 use axum::{Router, middleware, routing::get};
 use reseal_http::{Limits, Problem, limited, with_request_id};
 use std::time::Duration;
@@ -64,7 +65,7 @@ pub fn router(app: App, more: OpenApiRouter) -> Router {
     let described = with_rights_and_problems(described);
     // The pages would otherwise send the description to a validator somewhere else.
     let pages = SwaggerUi::new("/docs").url("/openapi.json", described).config(Config::default().validator_url("none"));
-    let routes = routes.merge(pages);
+    let routes = routes.merge(pages).merge(dashboard::routes());
     let routes = routes.route_layer(middleware::from_fn_with_state(app.clone(), auth::authorize));
     limited(routes, LIMITS)
         .fallback(get(nothing_here).fallback(nothing_here))

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::dashboard;
 use axum::{
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
 use reseal_entities::{
@@ -122,9 +122,4 @@ fn shown(headers: &HeaderMap) -> Option<&str> {
     let (_, rest) = headers.get(HX_CURRENT_URL)?.to_str().ok()?.split_once("://")?;
     let (_, query) = rest.split_at_checked(rest.find('/')?)?;
     Some(query)
-}
-
-/// What no cache may keep: a page shows what its reader may see, and the next one at this browser may not.
-pub(super) fn no_store(response: &mut Response) {
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
