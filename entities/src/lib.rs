@@ -20,6 +20,7 @@ pub mod quarantine;
 pub mod rotation_keys;
 pub mod rotations;
 pub mod samples;
+pub mod sessions;
 pub mod sources;
 pub mod tokens;
 pub mod workers;

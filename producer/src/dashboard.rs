@@ -23,6 +23,7 @@ mod refused;
 mod retry;
 mod rotation;
 mod rotations;
+mod sign_in;
 mod start;
 mod steer;
 mod tone;
@@ -67,6 +68,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/workers/{name}/drain", post(workers::drain))
         .route("/audit", get(audit::show))
         .route("/audit/export", get(crate::http::export_audit))
+        .merge(sign_in::routes())
         .route("/live", get(crate::http::live))
         .layer(middleware::from_fn(as_page))
         .route("/assets/{name}", get(assets::serve))

@@ -1,7 +1,7 @@
 //! The HTTP API: what other services and the dashboard ask of the ledger. Holds no key.
 //!
-//! One resource, one file. [`TABLE`] says which right each route asks for; a route that is not in it is answered
-//! to nobody. [`router`] puts them together, [`serve`] listens.
+//! One resource, one file. [`TABLE`] and [`PAGES`] say which right each route asks for; a route that is in neither is
+//! answered to nobody. [`router`] puts them together, [`serve`] listens.
 
 #![expect(clippy::result_large_err, reason = "a problem is made once, and answered")]
 
@@ -9,8 +9,9 @@ mod app;
 mod audit;
 mod auth;
 mod batches;
-
+mod bearer;
 mod census;
+mod cookie;
 mod docs;
 mod events;
 mod guard;
@@ -20,12 +21,14 @@ mod hub;
 mod idempotency;
 mod keys;
 mod listen;
+mod local;
 mod metrics;
-
 mod operations;
 mod paging;
 mod problem;
 mod rotations;
+mod same_origin;
+mod session;
 pub(crate) mod steering;
 mod table;
 mod tell;
@@ -48,4 +51,10 @@ pub use app::{App, Rules, Settings};
 pub use docs::{openapi, router};
 pub use listen::{Listen, Listening, Tls, serve};
 pub use problem::problem;
-pub use table::{Access, Route, TABLE};
+pub use table::{Access, PAGES, Route, TABLE};
+
+pub(crate) use {
+    auth::Caller,
+    local::local,
+    session::{sign_in, sign_out},
+};

@@ -115,6 +115,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
             two_person: rotation.two_person,
         },
         on_loopback: config.server.bind.ip().is_loopback(),
+        tls: config.server.tls.is_some(),
         requests_per_second: config.server.requests_per_second,
     }
 }

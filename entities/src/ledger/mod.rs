@@ -31,6 +31,8 @@ pub mod read;
 pub mod report;
 pub mod retry;
 pub mod samples;
+mod secrets;
+pub mod sessions;
 pub mod sources;
 pub mod steps;
 mod summary;

@@ -6,6 +6,7 @@
 
 use super::{
     LedgerError, audit,
+    secrets::{fits, hash_of, parts, random},
     time::{now, now_ms, now_plus},
 };
 use crate::tokens::{self, Role};
@@ -15,14 +16,10 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait},
 };
 use serde_json::json;
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
-/// A use is noted at most once in so long.
 const EXPIRES_IN_MAX_MS: i64 = 100 * 366 * 86_400_000;
+/// A use is noted at most once in so long.
 const USE_NOTED_MS: i64 = 60_000;
-/// Longer than any token: what is longer is not even hashed.
-const LENGTH_MAX: usize = 128;
 
 /// A token to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,18 +114,6 @@ fn name_taken(error: LedgerError, name: &str) -> LedgerError {
     error
 }
 
-fn random<const BYTES: usize>() -> Result<String, LedgerError> {
-    let mut bytes = [0_u8; BYTES];
-    getrandom::fill(&mut bytes).map_err(|e| {
-        LedgerError::refused("no_randomness", format!("the operating system gave no random bytes: {e}"))
-    })?;
-    Ok(hex::encode(bytes))
-}
-
-fn hash_of(secret: &str) -> String {
-    hex::encode(Sha256::digest(secret))
-}
-
 /// Every token, also those that are revoked or expired, oldest first.
 pub async fn list(db: &impl ConnectionTrait) -> Result<Vec<tokens::Model>, LedgerError> {
     Ok(tokens::Entity::find().order_by_asc(tokens::Column::Id).all(db).await?)
@@ -190,12 +175,9 @@ pub async fn authenticate(
     db: &impl ConnectionTrait,
     presented: &str,
 ) -> Result<Result<tokens::Model, Refusal>, LedgerError> {
-    let (id, secret) = parts(presented).unwrap_or((0, ""));
+    let (id, secret) = parts("reseal_", presented).unwrap_or((0, ""));
     let found = tokens::Entity::find_by_id(id).one(db).await?;
-    // Something to compare with all the same; `found` being none is what refuses.
-    let nobody = "0".repeat(64);
-    let known = found.as_ref().map_or(&nobody, |token| &token.secret_hash);
-    let fits = bool::from(hash_of(secret).as_bytes().ct_eq(known.as_bytes()));
+    let fits = fits(secret, found.as_ref().map(|token| &*token.secret_hash));
     let Some(token) = found.filter(|_| fits) else { return Ok(Err(Refusal::Unknown)) };
     if token.revoked_at.is_some() {
         return Ok(Err(Refusal::Revoked));
@@ -206,14 +188,6 @@ pub async fn authenticate(
         return Ok(Err(Refusal::Expired));
     }
     Ok(Ok(token))
-}
-
-/// Id and secret of what looks like a token.
-fn parts(presented: &str) -> Option<(i64, &str)> {
-    let (id, secret) = presented.strip_prefix("reseal_")?.split_once('_')?;
-    let number: i64 = id.parse().ok()?;
-    // One way to write each token, or one could be presented under many names.
-    (presented.len() <= LENGTH_MAX && number.to_string() == id).then_some((number, secret))
 }
 
 /// Notes that a token was accepted, unless that was noted within the last minute.

@@ -11,7 +11,7 @@ use axum::{
     extract::Request,
     http::{HeaderValue, header, request::Parts},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use reseal_http::Problem;
 
@@ -44,7 +44,18 @@ fn render(caller: Option<&Caller>, problem: &Problem) -> Response {
     // For the page that was asked for by itself: it says so, and keeps what it shows.
     let said = if problem.status == 503 { "The ledger does not answer." } else { "This page is not there any more." };
     response.headers_mut().insert("reseal-says", HeaderValue::from_static(said));
-    response
+    with_headers_of(problem, response)
+}
+
+/// Which methods there are, and when to come back.
+pub(super) fn with_headers_of(problem: &Problem, mut page: Response) -> Response {
+    let plain = problem.clone().into_response();
+    for name in [header::ALLOW, header::RETRY_AFTER] {
+        if let Some(value) = plain.headers().get(&name) {
+            page.headers_mut().insert(name, value.clone());
+        }
+    }
+    page
 }
 
 /// Turns a problem that a page's function answered with into a page.

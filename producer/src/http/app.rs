@@ -32,6 +32,8 @@ pub struct Settings {
     pub rules: Rules,
     /// The server listens on loopback alone.
     pub on_loopback: bool,
+    /// It speaks TLS itself.
+    pub tls: bool,
     /// Requests a second of one token that has no limit of its own; twice as many at once.
     pub requests_per_second: u32,
 }
@@ -76,7 +78,7 @@ impl App {
         &self.0.ledger
     }
 
-    pub(super) fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &Settings {
         &self.0.settings
     }
 

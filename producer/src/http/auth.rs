@@ -1,30 +1,23 @@
 //! Who asks, and whether they may. Before every route.
 
 use super::{
-    App,
-    problem::problem,
+    App, bearer, same_origin, session,
     table::{self, Access},
 };
 use axum::{
-    extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue, header, request::Parts},
+    extract::{FromRequestParts, MatchedPath, Request, State},
+    http::{HeaderValue, Method, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use reseal_entities::{
-    ledger::{
-        audit,
-        tokens::{self, Refusal},
-    },
-    tokens::{Right, Role},
+    ledger::{audit, sessions, tokens},
+    tokens::{Model as Token, Right, Role},
 };
 use reseal_http::{Problem, RequestId};
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::time::Duration;
 
-/// How long a stream that is open may outlive its token.
+/// How long a stream that is open may outlive its token or its session.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Who asks: what the audit calls them, and what they may.
@@ -33,17 +26,31 @@ pub(crate) struct Caller {
     /// `token NAME`.
     pub(crate) actor: String,
     /// The token.
-    pub(super) token_id: i64,
+    pub(crate) token_id: i64,
     /// Its role.
     pub(crate) role: Role,
+    /// The session, where it is a browser that asks.
+    pub(crate) session: Option<i64>,
 }
 
-/// Lets a request through to its route when its token has the right that the table asks for. What the route then writes into
+impl Caller {
+    pub(super) fn of(token: &Token, session: Option<i64>) -> Self {
+        Self { token_id: token.id, actor: format!("token {}", token.name), role: token.role, session }
+    }
+
+    /// Whether they have this right.
+    pub(crate) fn may(&self, right: Right) -> bool {
+        self.role.may(right)
+    }
+}
+
+/// Lets a request through to its route when who asks has the right that the table asks for. What the route then writes into
 /// the audit carries the request's id.
 pub(super) async fn authorize(State(app): State<App>, request: Request, next: Next) -> Response {
     // Apart, because a body is not to be shared between threads, and the head is looked at across an await.
     let (mut head, body) = request.into_parts();
-    match admit(&app, &head).await {
+    let is_page = table::is_page(route(&head));
+    match admit(&app, &head, is_page).await {
         Ok(caller) => {
             let is_private = caller.is_some();
             if let Some(caller) = caller {
@@ -51,17 +58,35 @@ pub(super) async fn authorize(State(app): State<App>, request: Request, next: Ne
             }
             let id = head.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
             let mut response = audit::under_request(id, next.run(Request::from_parts(head, body))).await;
-            if is_private {
-                response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            // A page that is open to all says itself what may be kept of it.
+            if is_private || is_page && !response.headers().contains_key(header::CACHE_CONTROL) {
+                no_store(&mut response);
             }
+            response
+        }
+        Err(refused) if is_page => {
+            let mut response = session::refused(&head, refused);
+            no_store(&mut response);
             response
         }
         Err(refused) => refused.into_response(),
     }
 }
 
-async fn admit(app: &App, head: &Parts) -> Result<Option<Caller>, Problem> {
-    let route = head.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+fn no_store(response: &mut Response) {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+fn route(head: &Parts) -> &str {
+    head.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str)
+}
+
+async fn admit(app: &App, head: &Parts, is_page: bool) -> Result<Option<Caller>, Problem> {
+    // First of all, and whoever asks: a foreign page must not even sign somebody in or out.
+    if is_page && ![Method::GET, Method::HEAD].contains(&head.method) {
+        same_origin::check(&head.headers, app.settings().tls)?;
+    }
+    let route = route(head);
     let Some(access) = table::access(&head.method, route) else {
         let methods = table::methods(route).join(", ");
         return Err(
@@ -74,65 +99,41 @@ async fn admit(app: &App, head: &Parts) -> Result<Option<Caller>, Problem> {
         Access::Local => None,
         Access::Right(right) => Some(right),
     };
-    let caller = authenticate(app, head).await?;
+    // A browser sends a cookie with whatever it is made to ask, so none opens the API; and a token opens no page.
+    let caller = match is_page {
+        true => session::authenticate(app, head).await?,
+        false => bearer::authenticate(app, head).await?,
+    };
     match right {
-        Some(right) if !caller.role.may(right) => Err(forbidden(&caller, right)),
+        Some(right) if !caller.may(right) => Err(forbidden(&caller, right)),
         _ => Ok(Some(caller)),
     }
 }
 
-async fn authenticate(app: &App, head: &Parts) -> Result<Caller, Problem> {
-    let presented = bearer(&head.headers).ok_or_else(|| {
-        unauthorized("token_missing", "send a token: Authorization: Bearer TOKEN; `reseal token create` makes one")
-    })?;
-    let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
-    let from = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
-    let guard = app.guard();
-    guard.guesses.admit(from, presented)?;
-    let token = match tokens::authenticate(app.ledger().db(), presented).await.map_err(problem)? {
-        Ok(token) => token,
-        Err(refusal) => {
-            guard.guesses.failed(from);
-            return Err(match refusal {
-                Refusal::Unknown => unauthorized("token_unknown", "this token is not one of this installation"),
-                Refusal::Revoked => unauthorized("token_revoked", "this token was revoked: ask for a new one"),
-                Refusal::Expired => unauthorized("token_expired", "this token has expired: ask for a new one"),
-            });
-        }
-    };
-    guard.guesses.succeeded(from, presented);
-    guard.admit(token.id, token.requests_per_second)?;
-    if let Err(e) = tokens::note_use_if_stale(app.ledger().db(), token.id).await {
-        tracing::warn!("the use of a token was not noted: {e}");
-    }
-    Ok(Caller { token_id: token.id, actor: format!("token {}", token.name), role: token.role })
-}
-
 impl App {
-    /// Resolves when a token is no longer let in. A ledger that does not answer changes nothing.
-    pub(super) async fn until_refused(self, token_id: i64) {
+    /// Resolves when a caller is no longer let in. A ledger that does not answer changes nothing.
+    pub(crate) async fn until_refused(self, caller: Caller) {
         loop {
             tokio::time::sleep(LOOK_AGAIN).await;
-            match tokens::is_usable(self.ledger().db(), token_id).await {
+            let db = self.ledger().db();
+            let is_usable = match caller.session {
+                Some(session) => sessions::is_usable(db, session).await,
+                None => tokens::is_usable(db, caller.token_id).await,
+            };
+            match is_usable {
                 Ok(false) => return,
                 Ok(true) => {}
-                Err(e) => tracing::warn!("a stream's token was not looked at: {e}"),
+                Err(e) => tracing::warn!("who listens to a stream was not looked at: {e}"),
             }
         }
     }
 }
 
-/// The scheme is case-insensitive (RFC 9110).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-}
-
-fn unauthorized(code: &str, detail: &str) -> Problem {
+pub(super) fn unauthorized(code: &str, detail: &str) -> Problem {
     Problem::new(401, code, detail)
 }
 
-fn forbidden(caller: &Caller, right: Right) -> Problem {
+pub(super) fn forbidden(caller: &Caller, right: Right) -> Problem {
     let detail = format!("this asks for the right `{right}`, and {} has the role `{}`", caller.actor, caller.role);
     Problem::new(403, "forbidden", detail).with("right", right.to_string())
 }

@@ -1,10 +1,11 @@
-//! The API put together: its routes, their description, and the pages that show it.
+//! The API put together: its routes, their description, and the pages that show it; and the dashboard beside it.
 
 use super::{
     App, audit, auth, batches, census, events, health, keys, metrics, operations, rotations, steering,
     table::{self, Access},
     workers,
 };
+use crate::dashboard;
 use axum::{
     Router,
     extract::Request,
@@ -71,7 +72,7 @@ pub fn router(app: App, more: OpenApiRouter) -> Router {
     let described = with_rights_and_problems(described);
     // The pages would otherwise send the description to a validator somewhere else.
     let pages = SwaggerUi::new("/docs").url("/openapi.json", described).config(Config::default().validator_url("none"));
-    let routes = routes.merge(pages).merge(crate::dashboard::routes());
+    let routes = routes.merge(pages).merge(dashboard::routes());
     let routes = routes.route_layer(middleware::from_fn_with_state(app.clone(), auth::authorize));
     limited(routes, LIMITS)
         .fallback(get(nothing_here).fallback(nothing_here))
@@ -91,7 +92,7 @@ async fn nothing_here(headers: HeaderMap, request: Request) -> Response {
     let problem = Problem::new(404, "unknown_route", "there is nothing here: see /docs");
     let accepts = headers.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok()).unwrap_or_default();
     match accepts.contains("text/html") && !request.uri().path().starts_with("/v1/") {
-        true => crate::dashboard::refused(&request.into_parts().0, problem),
+        true => dashboard::refused(&request.into_parts().0, problem),
         false => problem.into_response(),
     }
 }

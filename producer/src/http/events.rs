@@ -62,7 +62,7 @@ pub(crate) async fn events(
     if app.hub().listeners() >= STREAMS_MAX {
         return Err(Problem::new(503, "too_busy", "too many streams of events at once: try again later"));
     }
-    let (closing, refused) = (app.closing(), app.clone().until_refused(caller.token_id));
+    let (closing, refused) = (app.closing(), app.clone().until_refused(caller));
     let from = Reader { listener: app.hub().listen(), app, last, sent: BTreeMap::new(), only: which.rotation_id };
     let groups = stream::unfold(from, |mut reader| async move {
         let events = reader.next().await?;

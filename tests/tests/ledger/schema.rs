@@ -45,6 +45,7 @@ fn ledger_entities(backend: DbBackend) -> Vec<String> {
         create(backend, entities::proofs::Entity),
         create(backend, entities::sources::Entity),
         create(backend, entities::tokens::Entity),
+        create(backend, entities::sessions::Entity),
         create(backend, entities::workers::Entity),
         create(backend, entities::writers::Entity),
         create(backend, entities::operations::Entity),
