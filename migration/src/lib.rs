@@ -10,6 +10,7 @@ mod m0005_limits;
 mod m0006_samples;
 mod m0007_people;
 mod m0008_operations;
+mod m0010_attempts;
 mod run;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -32,6 +33,7 @@ impl MigratorTrait for Ledger {
             Box::new(m0006_samples::Migration),
             Box::new(m0007_people::Migration),
             Box::new(m0008_operations::Migration),
+            Box::new(m0010_attempts::Migration),
         ]
     }
 

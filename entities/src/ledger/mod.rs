@@ -33,6 +33,7 @@ pub mod retry;
 pub mod samples;
 pub mod sources;
 pub mod steps;
+pub mod strip;
 mod summary;
 pub mod throttle;
 pub mod time;

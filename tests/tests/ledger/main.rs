@@ -26,6 +26,7 @@ mod retry_by_filter;
 mod rows;
 mod samples;
 mod schema;
+mod strip;
 mod tables;
 mod tokens;
 mod waiting;
