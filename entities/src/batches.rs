@@ -57,6 +57,11 @@ pub struct Model {
     pub rings: i64,
     /// When it was done.
     pub done_at: Option<i64>,
+    /// The batch that was first cut where this one is, when it was put in that one's place.
+    pub part_of: Option<i64>,
+    /// A person wants smaller ones in its place, at its next claim.
+    #[sea_orm(default_value = false)]
+    pub split_asked: bool,
 }
 
 /// What it points to.

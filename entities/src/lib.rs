@@ -5,6 +5,7 @@
 
 pub mod state;
 
+pub mod attempts;
 pub mod audit;
 pub mod audit_head;
 pub mod batches;

@@ -11,6 +11,7 @@ mod m0006_samples;
 mod m0007_people;
 mod m0008_operations;
 mod m0009_sessions;
+mod m0010_attempts;
 mod run;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -34,6 +35,7 @@ impl MigratorTrait for Ledger {
             Box::new(m0007_people::Migration),
             Box::new(m0008_operations::Migration),
             Box::new(m0009_sessions::Migration),
+            Box::new(m0010_attempts::Migration),
         ]
     }
 

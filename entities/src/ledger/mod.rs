@@ -35,6 +35,7 @@ mod secrets;
 pub mod sessions;
 pub mod sources;
 pub mod steps;
+pub mod strip;
 mod summary;
 pub mod throttle;
 pub mod time;

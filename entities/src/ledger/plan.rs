@@ -178,6 +178,7 @@ pub(crate) fn new_batch(
         due_at: Set(0),
         next_ring_at: Set(0),
         rings: Set(0),
+        split_asked: Set(false),
         ..Default::default()
     }
 }

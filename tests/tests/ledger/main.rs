@@ -27,6 +27,7 @@ mod rows;
 mod samples;
 mod schema;
 mod sessions;
+mod strip;
 mod tables;
 mod tokens;
 mod waiting;

@@ -6,11 +6,10 @@ use reseal_entities::{
         Ledger, LedgerError,
         retry::{Retried, RetryFilter, retry_matching},
     },
-    planned_tables,
     quarantine::QuarantineState::*,
     state::{BatchState, RotationState},
 };
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, EntityTrait, PaginatorTrait};
+use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait};
 
 use crate::{
     ground::{alone, for_each_ledger, run},
@@ -29,21 +28,6 @@ async fn failed_for(db: &impl ConnectionTrait, w: &World, code: &str) -> batches
     let b = w.batch(db, BatchState::Failed).await;
     run(db, format!("UPDATE reseal_batches SET code = '{code}' WHERE id = {}", b.id)).await;
     b
-}
-
-/// Another table of the same rotation.
-async fn another_table(db: &impl ConnectionTrait, w: &World, source: &str, name: &str) -> World {
-    let row = planned_tables::ActiveModel {
-        rotation_id: Set(w.id),
-        source: Set(source.into()),
-        schema_name: Set("public".into()),
-        table_name: Set(name.into()),
-        columns: Set("[]".into()),
-        planning_done: Set(true),
-        rows: Set(0),
-        ..Default::default()
-    };
-    World { table: row.insert(db).await.unwrap().id, ..w.clone() }
 }
 
 #[test]
@@ -70,7 +54,7 @@ fn a_code_and_a_table_each_leave_what_they_do_not_name() {
     for_each_ledger(async |ledger| {
         let db = ledger.db();
         let w = World::at(db, RotationState::Reencrypting).await;
-        let elsewhere = another_table(db, &w, "main", "notes").await;
+        let elsewhere = w.another_table(db, "main", "notes").await;
         let (here, other_code) = (failed_for(db, &w, "a").await, failed_for(db, &w, "b").await);
         let there = failed_for(db, &elsewhere, "a").await;
         let filter =
@@ -91,7 +75,7 @@ fn a_code_and_a_table_each_leave_what_they_do_not_name() {
 fn a_table_that_is_unknown_or_not_clear_is_refused() {
     for_each_ledger(async |ledger| {
         let w = World::at(ledger.db(), RotationState::Reencrypting).await;
-        another_table(ledger.db(), &w, "second", "messages").await;
+        w.another_table(ledger.db(), "second", "messages").await;
         for (name, code) in [("letters", "unknown_table"), ("messages", "ambiguous_table")] {
             let filter = RetryFilter { table: Some(name.into()), ..RetryFilter::default() };
             assert_eq!(retried(&ledger, &w, filter).await.unwrap_err().code(), code);

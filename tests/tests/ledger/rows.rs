@@ -168,6 +168,21 @@ impl World {
         rotations::Entity::find_by_id(self.id).one(db).await.expect("asked").expect("there")
     }
 
+    /// The same rotation with another table.
+    pub(crate) async fn another_table(&self, db: &impl ConnectionTrait, source: &str, name: &str) -> Self {
+        let row = planned_tables::ActiveModel {
+            rotation_id: Set(self.id),
+            source: Set(source.into()),
+            schema_name: Set("public".into()),
+            table_name: Set(name.into()),
+            columns: Set("[]".into()),
+            planning_done: Set(true),
+            rows: Set(0),
+            ..Default::default()
+        };
+        Self { table: row.insert(db).await.expect("a table").id, ..self.clone() }
+    }
+
     /// A batch of 100 rows that was claimed once unless it is pending.
     pub(crate) async fn batch(&self, db: &impl ConnectionTrait, state: BatchState) -> batches::Model {
         let leased = state == BatchState::Leased;
@@ -186,6 +201,7 @@ impl World {
             due_at: Set(0),
             next_ring_at: Set(0),
             rings: Set(0),
+            split_asked: Set(false),
             ..Default::default()
         };
         row.insert(db).await.expect("a batch")

@@ -39,6 +39,7 @@ fn ledger_entities(backend: DbBackend) -> Vec<String> {
         create(backend, entities::rotation_keys::Entity),
         create(backend, entities::planned_tables::Entity),
         create(backend, entities::batches::Entity),
+        create(backend, entities::attempts::Entity),
         create(backend, entities::progress::Entity),
         create(backend, entities::samples::Entity),
         create(backend, entities::quarantine::Entity),
