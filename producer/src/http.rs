@@ -42,9 +42,11 @@ pub(crate) use {
     events::events as live,
     health::queue as queue_health,
     keys::clear_if_ready as clear_key,
+    local::local,
     operations::{asker_with as operations_asker, write_down as request_operation},
     paging::{Paging, page},
     rotations::{open as create_rotation, word},
+    session::{sign_in, sign_out},
 };
 
 pub use app::{App, Rules, Settings};
@@ -52,9 +54,3 @@ pub use docs::{openapi, router};
 pub use listen::{Listen, Listening, Tls, serve};
 pub use problem::problem;
 pub use table::{Access, PAGES, Route, TABLE};
-
-pub(crate) use {
-    auth::Caller,
-    local::local,
-    session::{sign_in, sign_out},
-};

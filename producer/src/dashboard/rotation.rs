@@ -79,6 +79,14 @@ impl Page {
     fn exceptions(&self) -> i64 {
         self.failed + self.status.quarantined
     }
+
+    fn told_exceptions(&self) -> String {
+        let told = [
+            (self.failed, numbers::counted(self.failed, "failed batch", "failed batches")),
+            (self.status.quarantined, numbers::counted(self.status.quarantined, "quarantined row", "quarantined rows")),
+        ];
+        told.into_iter().filter(|(n, _)| *n > 0).map(|(_, told)| told).collect::<Vec<_>>().join(", ")
+    }
 }
 
 pub(super) async fn show(
