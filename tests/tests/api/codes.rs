@@ -9,7 +9,8 @@ use std::{
 const PAGE: &str = include_str!("../../../docs/errors.md");
 
 /// Where codes are made, and how.
-const PLACES: [&str; 4] = ["entities/src/ledger", "producer/src/http", "http/src", "storage/src/http"];
+const PLACES: [&str; 5] =
+    ["entities/src/ledger", "producer/src/http", "producer/src/dashboard", "http/src", "storage/src/http"];
 const MAKERS: [(&str, usize); 6] = [
     ("refused(", 0),
     ("Problem::new(", 1),
@@ -68,9 +69,16 @@ fn codes() -> BTreeSet<String> {
 #[test]
 fn every_code_that_the_sources_make_stands_in_the_page() {
     let codes = codes();
-    for known in
-        ["rotation_open", "key_in_use", "token_expired", "rate_limited", "not_base64", "no_keyset", "value_altered"]
-    {
+    for known in [
+        "rotation_open",
+        "key_in_use",
+        "token_expired",
+        "rate_limited",
+        "cross_origin",
+        "not_base64",
+        "no_keyset",
+        "value_altered",
+    ] {
         assert!(codes.contains(known), "the scan misses {known}: {codes:?}");
     }
     let missing: Vec<_> = codes.iter().filter(|code| !PAGE.contains(&format!("| `{code}` |"))).collect();

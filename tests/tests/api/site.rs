@@ -1,5 +1,6 @@
 //! A server with a token of every role.
 
+use crate::pages::stand_ins;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use reseal_entities::{
     ledger::{Ledger, keys, tokens},
@@ -61,7 +62,8 @@ impl Site {
         let kek = format!("file:{}", files.dir().join("kek").display());
         let kek = kek::create(&kek).expect("a KEK");
         let storage = Storage::with_kek(ledger.clone(), kek, Options::default()).expect("keysets");
-        let router = http::router(app.clone(), service(storage, ServiceLimits::default()));
+        let more = service(storage, ServiceLimits::default()).merge(stand_ins());
+        let router = http::router(app.clone(), more);
         let serving = tokio::spawn(async move {
             http::serve(&app, router, listening, async { drop(stopped.await) }).await.expect("served");
         });
