@@ -1,16 +1,19 @@
 //! A person asks for failed batches and quarantined rows to be done again.
 
-use super::{LedgerError, after, audit, may, plan, time::now};
+mod count;
+mod named;
+
+pub use count::{Matching, count_matching};
+
+use super::{LedgerError, after, audit, time::now};
 use crate::{
     batches,
     quarantine::{self, QuarantineState},
     rotations,
-    state::{BatchEvent, BatchState, RotationState},
+    state::{BatchEvent, BatchState},
 };
-use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryFilter,
-    sea_query::{Expr, ExprTrait, Query, SelectStatement, SimpleExpr},
-};
+use named::{Named, of_rotation, reopens};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, sea_query::Expr};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -97,19 +100,16 @@ pub async fn retry_matching(
     rotation_id: i64,
     filter: &RetryFilter,
 ) -> Result<Retried, LedgerError> {
-    let rotation = open_rotation(txn, rotation_id).await?;
+    // Locked, so that of two retries at once the second sees what the first did, and closing waits.
+    let rotation = not_ended(super::read::locked(txn, rotation_id).await?)?;
     let named = Named::new(txn, rotation_id, filter).await?;
-    let rows = if filter.quarantined { look_again(txn, rotation_id, &named).await? } else { 0 };
-    let failed = Condition::all().add(batches::Column::State.eq(BatchState::Failed)).add(named.batches_by_code());
-    let mut wanted = Condition::any().add(failed);
-    if filter.quarantined {
-        wanted = wanted.add(batches::Column::Id.in_subquery(named.batches_of_rows(rotation_id)));
-    }
-    // Once a rotation is proving nobody claims its batches: the sweep looks at the rows again.
-    let reopens =
-        matches!(rotation.state, RotationState::Requested | RotationState::Planning | RotationState::Reencrypting);
-    let by_id = if filter.batch_ids.is_some() { Some(count(txn, rotation_id, &named, filter).await?) } else { None };
-    let applied = if reopens { set_pending(txn, rotation_id, &named, wanted).await? } else { 0 };
+    let rows = look_again(txn, &named).await?;
+    let reopens = reopens(rotation.state);
+    let by_id = match filter.batch_ids {
+        Some(_) => Some(batches::Entity::find().filter(named.batches_by_id()).count(txn).await?),
+        None => None,
+    };
+    let applied = if reopens { set_pending(txn, &named).await? } else { 0 };
     leave_to_the_sweep(txn, rotation_id, reopens).await?;
     rotations::Entity::update_many()
         .col_expr(rotations::Column::StepDueAt, now(txn))
@@ -125,120 +125,25 @@ pub async fn retry_matching(
     Ok(retried)
 }
 
-/// Locked, so that of two retries at once the second sees what the first did, and closing waits.
-async fn open_rotation(txn: &impl ConnectionTrait, rotation_id: i64) -> Result<rotations::Model, LedgerError> {
-    let rotation = super::read::locked(txn, rotation_id).await?;
+fn not_ended(rotation: rotations::Model) -> Result<rotations::Model, LedgerError> {
     if rotation.open_keyset.is_none() {
         return Err(LedgerError::refused(
             "rotation_ended",
-            format!("rotation {rotation_id} is {}: there is nothing to retry", rotation.state),
+            format!("rotation {} is {}: there is nothing to retry", rotation.id, rotation.state),
         ));
     }
     Ok(rotation)
 }
 
-/// A filter as conditions.
-struct Named {
-    batches: Condition,
-    rows: Condition,
-    code: Option<String>,
-}
-
-impl Named {
-    async fn new(txn: &impl ConnectionTrait, rotation_id: i64, filter: &RetryFilter) -> Result<Self, LedgerError> {
-        let mut batches = Condition::all().add(batches::Column::RotationId.eq(rotation_id));
-        let mut rows = Condition::all().add(quarantine::Column::RotationId.eq(rotation_id));
-        if let Some(ids) = &filter.batch_ids {
-            batches = batches.add(is_one_of(txn, "reseal_batches\".\"id", ids));
-            rows = rows.add(is_one_of(txn, "reseal_quarantine\".\"batch_id", ids));
-        }
-        if let Some(name) = &filter.table {
-            let id = table_called(txn, rotation_id, name).await?;
-            batches = batches.add(batches::Column::PlannedTableId.eq(id));
-            rows = rows.add(quarantine::Column::PlannedTableId.eq(id));
-        }
-        if let Some(code) = &filter.code {
-            rows = rows.add(quarantine::Column::Code.eq(code));
-        }
-        Ok(Self { batches, rows, code: filter.code.clone() })
-    }
-
-    fn batches_by_code(&self) -> Condition {
-        Condition::all().add_option(self.code.as_ref().map(|code| batches::Column::Code.eq(code)))
-    }
-
-    /// The batches of rows that are to be looked at again.
-    fn batches_of_rows(&self, rotation_id: i64) -> SelectStatement {
-        Query::select()
-            .column(quarantine::Column::BatchId)
-            .from(quarantine::Entity)
-            .cond_where(self.rows.clone())
-            .and_where(quarantine::Column::RotationId.eq(rotation_id))
-            .and_where(quarantine::Column::State.eq(QuarantineState::Retrying))
-            .and_where(quarantine::Column::BatchId.is_not_null())
-            .to_owned()
-    }
-}
-
-/// `column` is one of `ids`, by one bound text: databases take only so many values in a statement.
-fn is_one_of(db: &impl ConnectionTrait, column: &str, ids: &[i64]) -> SimpleExpr {
-    let ids = json!(ids).to_string();
-    match db.get_database_backend() {
-        DbBackend::Postgres => Expr::cust_with_values(
-            format!("\"{column}\" IN (SELECT value::bigint FROM json_array_elements_text($1::json))"),
-            [ids],
-        ),
-        _ => Expr::cust_with_values(format!("\"{column}\" IN (SELECT value FROM json_each(?))"), [ids]),
-    }
-}
-
-async fn table_called(txn: &impl ConnectionTrait, rotation_id: i64, name: &str) -> Result<i64, LedgerError> {
-    let mut found = plan::tables(txn, rotation_id).await?;
-    found.retain(|t| t.is_called(name));
-    match (found.pop(), found.pop()) {
-        (Some(table), None) => Ok(table.id),
-        (None, _) => Err(LedgerError::refused(
-            "unknown_table",
-            format!("rotation {rotation_id} has no table `{name}`: see `reseal status {rotation_id}`"),
-        )),
-        (Some(one), Some(other)) => Err(LedgerError::refused(
-            "ambiguous_table",
-            format!("`{name}` can be {} and {}: write source:schema.table", other.path(), one.path()),
-        )),
-    }
-}
-
-/// A batch at work has passed some of its rows already: they stay open until it is done.
-async fn look_again(txn: &impl ConnectionTrait, rotation_id: i64, named: &Named) -> Result<u64, LedgerError> {
-    let at_work = of_rotation(rotation_id, vec![BatchState::Pending, BatchState::Leased]);
-    let rows = quarantine::Entity::update_many()
+async fn look_again(txn: &impl ConnectionTrait, named: &Named) -> Result<u64, LedgerError> {
+    let Some(rows) = named.rows_to_look_at() else { return Ok(0) };
+    let again = quarantine::Entity::update_many()
         .col_expr(quarantine::Column::State, Expr::value(QuarantineState::Retrying))
-        .filter(named.rows.clone())
-        .filter(quarantine::Column::State.eq(QuarantineState::Open))
-        .filter(quarantine::Column::BatchId.is_null().or(quarantine::Column::BatchId.not_in_subquery(at_work)));
-    Ok(rows.exec(txn).await?.rows_affected)
+        .filter(rows);
+    Ok(again.exec(txn).await?.rows_affected)
 }
 
-/// Batches that `batch_ids` names, in whatever state.
-async fn count(
-    txn: &impl ConnectionTrait,
-    rotation_id: i64,
-    named: &Named,
-    filter: &RetryFilter,
-) -> Result<u64, LedgerError> {
-    let mut fits = Condition::any().add(named.batches_by_code());
-    if filter.quarantined {
-        fits = fits.add(batches::Column::Id.in_subquery(named.batches_of_rows(rotation_id)));
-    }
-    Ok(batches::Entity::find().filter(named.batches.clone()).filter(fits).count(txn).await?)
-}
-
-async fn set_pending(
-    txn: &impl ConnectionTrait,
-    rotation_id: i64,
-    named: &Named,
-    wanted: Condition,
-) -> Result<u64, LedgerError> {
+async fn set_pending(txn: &impl ConnectionTrait, named: &Named) -> Result<u64, LedgerError> {
     let again = batches::Entity::update_many()
         .col_expr(batches::Column::State, Expr::value(after::<BatchState>(BatchEvent::Retry)))
         .col_expr(batches::Column::Cursor, Expr::value(Option::<String>::None))
@@ -246,10 +151,7 @@ async fn set_pending(
         .col_expr(batches::Column::BarrenClaims, Expr::value(0))
         .col_expr(batches::Column::DueAt, Expr::value(0))
         .col_expr(batches::Column::NextRingAt, Expr::value(0))
-        .filter(batches::Column::RotationId.eq(rotation_id))
-        .filter(may::<BatchState>(batches::Column::State, BatchEvent::Retry))
-        .filter(named.batches.clone())
-        .filter(wanted);
+        .filter(named.batches_to_reopen(&[QuarantineState::Retrying]));
     Ok(again.exec(txn).await?.rows_affected)
 }
 
@@ -271,13 +173,4 @@ async fn leave_to_the_sweep(txn: &impl ConnectionTrait, rotation_id: i64, reopen
         .exec(txn)
         .await?;
     Ok(())
-}
-
-fn of_rotation(rotation_id: i64, states: Vec<BatchState>) -> SelectStatement {
-    Query::select()
-        .column(batches::Column::Id)
-        .from(batches::Entity)
-        .and_where(batches::Column::RotationId.eq(rotation_id))
-        .and_where(batches::Column::State.is_in(states))
-        .to_owned()
 }

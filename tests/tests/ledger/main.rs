@@ -23,6 +23,7 @@ mod operations_at_work;
 mod requests;
 mod retry;
 mod retry_by_filter;
+mod retry_counted;
 mod rows;
 mod samples;
 mod schema;
