@@ -3,6 +3,8 @@
 
 mod axes;
 mod bar;
+mod bin;
+mod curve;
 mod series;
 mod sparkline;
 mod speed;
@@ -10,10 +12,11 @@ mod strip;
 
 pub(crate) use {
     bar::{Bar, bar, bars},
+    bin::Bin,
     series::{Sample, Series},
     sparkline::sparkline,
     speed::speed,
-    strip::{Bin, Strip, strip},
+    strip::{Strip, strip},
 };
 
 use askama::filters::{Html, escape};
