@@ -61,6 +61,13 @@
     show();
   });
 
+  // A page that is left gives up what it had asked for, which is no error.
+  let asking = null;
+  document.addEventListener("htmx:beforeSend", (event) => (asking = event.detail.xhr));
+  addEventListener("pagehide", () => {
+    if (asking) asking.onabort = null;
+  });
+
   // Whoever holds the lock holds the stream; when its tab closes, the next one gets it.
   const others = new BroadcastChannel("reseal");
   const heard = (message) => {

@@ -37,7 +37,7 @@ pub(super) fn sentence(series: &Series<'_>, parts: &[Part]) -> String {
 /// How long it stood still, as an end of the sentence.
 fn still(series: &Series<'_>, parts: &[Part]) -> String {
     let stood: Vec<_> = parts.iter().filter(|part| part.rate.is_none()).collect();
-    let ms = stood.iter().map(|part| part.to - part.from).sum();
+    let ms: i64 = stood.iter().map(|part| part.to - part.from).sum();
     match stood.iter().any(|part| series.are_few(part.from)) {
         _ if stood.is_empty() => String::new(),
         true => format!("; stood still for up to {}", duration(ms)),
