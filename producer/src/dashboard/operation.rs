@@ -12,7 +12,6 @@ use askama::Template;
 use axum::{extract::State, response::Response};
 use reseal_entities::{
     ledger::{
-        now_ms,
         operations::{self, OperationStatus},
         presence,
     },
@@ -67,7 +66,6 @@ struct Page {
     workers: usize,
     dry_run: Option<DryRun>,
     key: String,
-    now: i64,
 }
 
 impl Page {
@@ -107,11 +105,10 @@ pub(super) async fn show(State(app): State<App>, caller: Caller, Path(id): Path<
     let operation = OperationStatus::of(operations::get(db, id).await.map_err(problem)?, workers);
     let found = operation.result.clone().filter(|_| operation.kind == OperationKind::DryRun);
     let dry_run = found.and_then(|json| serde_json::from_value(json).ok());
-    let now = now_ms(db).await.map_err(|e| problem(e.into()))?;
     let here =
         if matches!(operation.kind, OperationKind::Census | OperationKind::Clear) { "/keys" } else { "/rotations" };
     let frame = Frame::new(&caller, here, format!("/operations/{id}"));
-    let mut page_of = Page { frame, operation, workers, dry_run, key: fresh_key(), now };
+    let mut page_of = Page { frame, operation, workers, dry_run, key: fresh_key() };
     if !page_of.goes_on() {
         page_of.frame = page_of.frame.still();
     }
