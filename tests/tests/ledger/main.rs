@@ -4,6 +4,7 @@
 
 mod approval;
 mod asking_twice;
+mod attempts;
 mod audit;
 mod claim;
 mod clearing;
@@ -27,6 +28,7 @@ mod retry_counted;
 mod rows;
 mod samples;
 mod schema;
+mod split;
 mod strip;
 mod tables;
 mod tokens;
