@@ -16,6 +16,7 @@ mod fences;
 mod length;
 mod pace;
 mod samples;
+mod split;
 mod step;
 mod sweep;
 mod throttle;

@@ -9,14 +9,18 @@ use crate::{
     pace::Pacer,
     retry::backoff_ms,
     source::{Range, SourceErrorKind},
+    split,
 };
-use reseal_entities::ledger::{
-    LedgerError,
-    claim::{self, BARREN_CLAIMS_MAX, Claimed},
-    close, keys as ledger_keys, plan, quarantine,
-    report::{self, Delta, Hold},
+use reseal_entities::{
+    batches,
+    ledger::{
+        LedgerError,
+        claim::{self, BARREN_CLAIMS_MAX, Claimed},
+        close, keys as ledger_keys, quarantine,
+        report::{self, Delta, Hold},
+    },
+    state::KeyState,
 };
-use reseal_entities::state::KeyState;
 use std::time::{Duration, Instant};
 
 /// Cursor and lease are written at most so often, and after a claim's first chunk: a batch that kills
@@ -54,12 +58,14 @@ pub async fn batch(engine: &Engine, batch_id: i64, stop: Stop<'_>) -> Result<Fat
     let Some(claimed) = claim::claim_if_due(engine.ledger.db(), batch_id, &engine.worker).await? else {
         return Ok(Fate::NotOurs);
     };
-    let db = engine.ledger.db();
     let batch = &claimed.batch;
-    if batch.barren_claims > BARREN_CLAIMS_MAX
-        && let Some(fate) = split(engine, &claimed).await?
-    {
-        return Ok(fate);
+    if batch.split_asked || batch.barren_claims > BARREN_CLAIMS_MAX {
+        match split::in_two(engine, &claimed).await {
+            Ok(Some(fate)) => return Ok(fate),
+            Ok(None) => {}
+            Err(e) if batch.split_asked => return give_back(engine, &claimed, &e).await,
+            Err(e) => return Err(e), // its lease runs out, and the claims that its workers died at go on counting
+        }
     }
     match work(engine, &claimed, stop).await {
         Ok(End::Finished(delta)) => {
@@ -73,7 +79,7 @@ pub async fn batch(engine: &Engine, batch_id: i64, stop: Stop<'_>) -> Result<Fat
             Ok(Fate::Done)
         }
         Ok(End::Stopped) => {
-            report::release_if_held(db, batch, 0, None).await?;
+            release(engine, batch, 0, None).await?;
             Ok(Fate::Released)
         }
         Ok(End::Lost) | Err(EngineError::Ledger(LedgerError::LeaseLost)) => Ok(Fate::Lost),
@@ -82,7 +88,7 @@ pub async fn batch(engine: &Engine, batch_id: i64, stop: Stop<'_>) -> Result<Fat
 }
 
 async fn give_back(engine: &Engine, claimed: &Claimed, error: &EngineError) -> Result<Fate, EngineError> {
-    let (db, batch, detail) = (engine.ledger.db(), &claimed.batch, error.to_string());
+    let (batch, detail) = (&claimed.batch, error.to_string());
     if error.code() == "keyset_stale" {
         engine.keyring.forget();
     }
@@ -97,12 +103,31 @@ async fn give_back(engine: &Engine, claimed: &Claimed, error: &EngineError) -> R
     }
     tracing::warn!(batch = batch.id, code = error.code(), "a batch failed: {detail}");
     if batch.attempts + 1 >= ATTEMPTS_MAX {
-        report::fail_if_held(db, batch, error.code(), &detail).await?;
+        fail(engine, batch, error.code(), &detail).await?;
         return Ok(Fate::Failed);
     }
     let again_in_ms = backoff_ms(15_000, 900_000, batch.attempts + 1);
-    report::release_if_held(db, batch, again_in_ms, Some((error.code(), &detail))).await?;
+    release(engine, batch, again_in_ms, Some((error.code(), &detail))).await?;
     Ok(Fate::Released)
+}
+
+async fn release(
+    engine: &Engine,
+    batch: &batches::Model,
+    again_in_ms: i64,
+    failure: Option<(&str, &str)>,
+) -> Result<(), EngineError> {
+    let txn = engine.ledger.begin().await?;
+    report::release_if_held(&txn, batch, again_in_ms, failure).await?;
+    txn.commit().await?;
+    Ok(())
+}
+
+pub(crate) async fn fail(engine: &Engine, batch: &batches::Model, code: &str, detail: &str) -> Result<(), EngineError> {
+    let txn = engine.ledger.begin().await?;
+    report::fail_if_held(&txn, batch, code, detail).await?;
+    txn.commit().await?;
+    Ok(())
 }
 
 async fn admit_if_active(engine: &Engine, keyset: &str, to: i64) -> Result<(), EngineError> {
@@ -257,33 +282,6 @@ impl Desk<'_> {
         }
         Ok(())
     }
-}
-
-/// Puts two halves in the place of a batch whose owners die without progress. None: it has one row
-/// and cannot be split, so it is tried as it is, up to the point where a person must look.
-async fn split(engine: &Engine, claimed: &Claimed) -> Result<Option<Fate>, EngineError> {
-    let batch = &claimed.batch;
-    let target = engine.planned_target(&claimed.table).await?;
-    let range =
-        Range { after: batch.cursor.clone().or_else(|| batch.after_key.clone()), up_to: Some(batch.up_to_key.clone()) };
-    let half = (batch.rows - batch.rows_counted).max(2) / 2;
-    let middle = target.source.bounds(&target.shape, &range, half, 1).await?.into_iter().next();
-    let Some(middle) = middle.filter(|m| m.up_to_key != batch.up_to_key) else {
-        if batch.barren_claims > 2 * BARREN_CLAIMS_MAX {
-            let detail = "its workers died each time without progress, and it cannot be split further";
-            report::fail_if_held(engine.ledger.db(), batch, "kills_its_worker", detail).await?;
-            return Ok(Some(Fate::Failed));
-        }
-        return Ok(None);
-    };
-    let txn = engine.ledger.begin().await?;
-    if !report::split_if_held(&txn, batch, &plan::Bound { up_to_key: middle.up_to_key, rows: middle.rows }).await? {
-        txn.rollback().await?;
-        return Ok(Some(Fate::Lost));
-    }
-    // What the parent had counted stays counted; the children carry only the rest.
-    txn.commit().await?;
-    Ok(Some(Fate::Split))
 }
 
 fn slot(batch_id: i64) -> i32 {

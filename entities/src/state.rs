@@ -202,8 +202,10 @@ pub enum BatchEvent {
     Release,
     /// Its owner gives it up for a person to look at.
     Fail,
-    /// It kills its workers, so smaller batches take its place.
+    /// It kills its workers, or a person wants it, so smaller batches take its place.
     Split,
+    /// A person wants smaller ones in its place: the next owner sees to it.
+    AskSplit,
     /// A person, or a quarantined row, wants it done again.
     Retry,
 }
@@ -220,6 +222,7 @@ impl Law for BatchState {
             BatchEvent::Release => (&[Leased], Pending),
             BatchEvent::Fail => (&[Leased], Failed),
             BatchEvent::Split => (&[Leased], Superseded),
+            BatchEvent::AskSplit => (&[Pending, Failed], Pending),
             BatchEvent::Retry => (&[Failed, Done], Pending),
         }
     }

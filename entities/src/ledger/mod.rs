@@ -5,6 +5,7 @@
 //! the database's; transactions that write begin IMMEDIATE on SQLite.
 
 pub mod approve;
+pub mod attempts;
 pub mod audit;
 pub mod cancel;
 pub mod catalog;
@@ -34,6 +35,7 @@ pub mod samples;
 mod secrets;
 pub mod sessions;
 pub mod sources;
+pub mod split;
 pub mod steps;
 pub mod strip;
 mod summary;

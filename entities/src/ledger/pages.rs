@@ -76,10 +76,14 @@ pub async fn batches(
 /// One batch and its table.
 pub async fn batch(db: &impl ConnectionTrait, id: i64) -> Result<(batches::Model, String), LedgerError> {
     let found = batches::Entity::find_by_id(id).one(db).await?;
-    let found = found.ok_or_else(|| LedgerError::refused("unknown_batch", format!("there is no batch {id}")))?;
+    let found = found.ok_or_else(|| unknown_batch(id))?;
     let paths = super::plan::tables(db, found.rotation_id).await?;
     let path = path_of(&paths, found.planned_table_id);
     Ok((found, path))
+}
+
+pub(super) fn unknown_batch(id: i64) -> LedgerError {
+    LedgerError::refused("unknown_batch", format!("there is no batch {id}"))
 }
 
 /// Quarantined rows of a rotation older than `before`, newest first, each with its table.

@@ -2,6 +2,7 @@
 
 use super::{
     LedgerError, after,
+    attempts::{AttemptOutcome, note_end},
     claim::LEASE_MS,
     may, plan,
     throttle::{self, Pace},
@@ -96,6 +97,7 @@ pub async fn report_if_held(
         .col_expr(batches::Column::Cursor, Expr::value(&batch.up_to_key))
         .col_expr(batches::Column::RowsCounted, Expr::col(batches::Column::RowsCounted).add(delta.rows_done))
         .col_expr(batches::Column::BarrenClaims, Expr::value(0))
+        .col_expr(batches::Column::SplitAsked, Expr::value(false))
         .col_expr(batches::Column::Code, Expr::value(Option::<String>::None))
         .col_expr(batches::Column::Detail, Expr::value(Option::<String>::None))
         .exec(txn)
@@ -103,14 +105,17 @@ pub async fn report_if_held(
     if reported.rows_affected != 1 {
         return Ok(false);
     }
+    if batch.epoch > 1 {
+        note_end(txn, batch, AttemptOutcome::Done, None).await?;
+    }
     add_progress(txn, batch.planned_table_id, slot, delta).await?;
     super::quarantine::settle_batch(txn, batch.id).await?;
     Ok(true)
 }
 
-/// Gives a batch back: at once when drained or paused, later after a failure.
+/// Gives a batch back, in the caller's transaction: at once when drained or paused, later after a failure.
 pub async fn release_if_held(
-    db: &impl ConnectionTrait,
+    txn: &impl ConnectionTrait,
     batch: &batches::Model,
     again_in_ms: i64,
     failure: Option<(&str, &str)>,
@@ -118,56 +123,73 @@ pub async fn release_if_held(
     let mut release = held(batch, BatchEvent::Release)
         .col_expr(batches::Column::LeaseUntil, Expr::value(Option::<i64>::None))
         .col_expr(batches::Column::BarrenClaims, Expr::value(0))
-        .col_expr(batches::Column::DueAt, now_plus(db, again_in_ms))
-        .col_expr(batches::Column::NextRingAt, now_plus(db, again_in_ms));
+        .col_expr(batches::Column::DueAt, now_plus(txn, again_in_ms))
+        .col_expr(batches::Column::NextRingAt, now_plus(txn, again_in_ms));
     if let Some((code, detail)) = failure {
         release = release
             .col_expr(batches::Column::Attempts, Expr::col(batches::Column::Attempts).add(1))
             .col_expr(batches::Column::Code, Expr::value(code))
             .col_expr(batches::Column::Detail, Expr::value(detail));
     }
-    Ok(release.exec(db).await?.rows_affected == 1)
+    if release.exec(txn).await?.rows_affected != 1 {
+        return Ok(false);
+    }
+    note_end(txn, batch, AttemptOutcome::Released, failure).await?;
+    Ok(true)
 }
 
-/// Gives a batch up for a person to look at.
+/// Gives a batch up for a person to look at, in the caller's transaction.
 pub async fn fail_if_held(
-    db: &impl ConnectionTrait,
+    txn: &impl ConnectionTrait,
     batch: &batches::Model,
     code: &str,
     detail: &str,
 ) -> Result<bool, LedgerError> {
     let failed = held(batch, BatchEvent::Fail)
-        .col_expr(batches::Column::FailedAt, now(db))
+        .col_expr(batches::Column::FailedAt, now(txn))
         .col_expr(batches::Column::LeaseUntil, Expr::value(Option::<i64>::None))
         .col_expr(batches::Column::Attempts, Expr::col(batches::Column::Attempts).add(1))
         .col_expr(batches::Column::Code, Expr::value(code))
         .col_expr(batches::Column::Detail, Expr::value(detail))
-        .exec(db)
+        .exec(txn)
         .await?;
-    Ok(failed.rows_affected == 1)
+    if failed.rows_affected != 1 {
+        return Ok(false);
+    }
+    note_end(txn, batch, AttemptOutcome::Failed, Some((code, detail))).await?;
+    Ok(true)
 }
 
-/// Puts two smaller batches in a batch's place, all or nothing in the caller's transaction.
+/// Puts two smaller batches in a batch's place, all or nothing in the caller's transaction: one up to `middle`, and one
+/// of the `rest` of the rows. What the parent had counted stays counted; the children carry what it had not.
 pub async fn split_if_held(
     txn: &impl ConnectionTrait,
     batch: &batches::Model,
     middle: &plan::Bound,
+    rest: i64,
 ) -> Result<bool, LedgerError> {
     let split = held(batch, BatchEvent::Split).col_expr(batches::Column::LeaseUntil, Expr::value(Option::<i64>::None));
     if split.exec(txn).await?.rows_affected != 1 {
         return Ok(false);
     }
+    note_end(txn, batch, AttemptOutcome::Split, None).await?;
     // The children do not look at what the parent quarantined; the sweep does.
     quarantine::Entity::update_many()
         .col_expr(quarantine::Column::BatchId, Expr::value(Option::<i64>::None))
         .filter(quarantine::Column::BatchId.eq(batch.id))
         .exec(txn)
         .await?;
-    let after_key = batch.cursor.clone().or_else(|| batch.after_key.clone());
-    let left = std::cmp::max(batch.rows - batch.rows_counted, 0);
-    let rest = plan::Bound { up_to_key: batch.up_to_key.clone(), rows: std::cmp::max(left - middle.rows, 0) };
-    let first = plan::new_batch(batch.rotation_id, batch.planned_table_id, after_key, middle);
-    let second = plan::new_batch(batch.rotation_id, batch.planned_table_id, Some(middle.up_to_key.clone()), &rest);
+    // A batch that is done again has counted rows that still lie before it.
+    let uncounted = std::cmp::max(batch.rows - batch.rows_counted, 0);
+    let of_first = std::cmp::min(middle.rows, uncounted);
+    let rest = plan::Bound { up_to_key: batch.up_to_key.clone(), rows: std::cmp::max(rest, uncounted - of_first) };
+    let half = |after_key, bound: &plan::Bound, uncounted| batches::ActiveModel {
+        rows_counted: Set(bound.rows - uncounted),
+        part_of: Set(batch.part_of.or(Some(batch.id))),
+        ..plan::new_batch(batch.rotation_id, batch.planned_table_id, after_key, bound)
+    };
+    let first = half(batch.cursor.clone().or_else(|| batch.after_key.clone()), middle, of_first);
+    let second = half(Some(middle.up_to_key.clone()), &rest, uncounted - of_first);
     batches::Entity::insert_many([first, second]).exec_without_returning(txn).await?;
     Ok(true)
 }

@@ -5,7 +5,7 @@ mod named;
 
 pub use count::{Matching, count_matching};
 
-use super::{LedgerError, after, audit, time::now};
+use super::{LedgerError, after, attempts, audit, time::now};
 use crate::{
     batches,
     quarantine::{self, QuarantineState},
@@ -144,6 +144,8 @@ async fn look_again(txn: &impl ConnectionTrait, named: &Named) -> Result<u64, Le
 }
 
 async fn set_pending(txn: &impl ConnectionTrait, named: &Named) -> Result<u64, LedgerError> {
+    let these = named.batches_to_reopen(&[QuarantineState::Retrying]);
+    attempts::note_done_at_once(txn, these.clone()).await?;
     let again = batches::Entity::update_many()
         .col_expr(batches::Column::State, Expr::value(after::<BatchState>(BatchEvent::Retry)))
         .col_expr(batches::Column::Cursor, Expr::value(Option::<String>::None))
@@ -151,7 +153,7 @@ async fn set_pending(txn: &impl ConnectionTrait, named: &Named) -> Result<u64, L
         .col_expr(batches::Column::BarrenClaims, Expr::value(0))
         .col_expr(batches::Column::DueAt, Expr::value(0))
         .col_expr(batches::Column::NextRingAt, Expr::value(0))
-        .filter(named.batches_to_reopen(&[QuarantineState::Retrying]));
+        .filter(these);
     Ok(again.exec(txn).await?.rows_affected)
 }
 

@@ -84,7 +84,7 @@ fn what_the_owner_before_a_takeover_writes_changes_nothing() {
             assert!(!report::release_if_held(txn, &old, 0, Some(("code", "detail"))).await?);
             assert!(!report::fail_if_held(txn, &old, "code", "detail").await?);
             let middle = Bound { up_to_key: "50".into(), rows: 50 };
-            assert!(!report::split_if_held(txn, &old, &middle).await?);
+            assert!(!report::split_if_held(txn, &old, &middle, 50).await?);
             Ok(())
         });
         late.await.unwrap();
@@ -149,7 +149,7 @@ fn a_split_puts_two_batches_in_place_of_what_is_left() {
         let split = alone(&ledger, async |txn| {
             report::checkpoint_if_held(txn, &held, Some("20"), Delta { rows_done: 20, ..DELTA }, 0).await?;
             let held = batch(txn, held.id).await;
-            report::split_if_held(txn, &held, &Bound { up_to_key: "60".into(), rows: 40 }).await
+            report::split_if_held(txn, &held, &Bound { up_to_key: "60".into(), rows: 40 }, 40).await
         });
         assert!(split.await.unwrap());
         let ranges: Vec<_> =

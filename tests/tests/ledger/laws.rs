@@ -58,6 +58,8 @@ const BATCHES: &[(BatchState, BatchEvent, BatchState)] = &[
     (Leased, Split, Superseded),
     (Failed, Retry, Pending),
     (Done, Retry, Pending),
+    (Failed, AskSplit, Pending),
+    (Pending, AskSplit, Pending),
 ];
 
 fn next_is<L: Law + Iterable>(table: &[(L, L::Event, L)], events: impl Fn() -> Vec<L::Event>)
@@ -101,7 +103,7 @@ fn a_rotation_changes_only_as_the_table_of_words_says() {
 
 #[test]
 fn a_batch_changes_only_as_the_table_of_words_says() {
-    next_is(BATCHES, || vec![Claim, Report, Release, Fail, Split, Retry]);
+    next_is(BATCHES, || vec![Claim, Report, Release, Fail, Split, AskSplit, Retry]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use reseal_entities::{
         Ledger, LedgerError, claim, plan,
         report::{self, Delta},
         retry::{self, What},
+        split,
     },
     quarantine::QuarantineState,
     state::{BatchState, RotationState},
@@ -26,6 +27,7 @@ enum OnBatch {
     Release,
     Fail,
     Split,
+    AskSplit,
     Retry,
     RetryWithRow,
 }
@@ -37,6 +39,7 @@ const ON_BATCH: &[(OnBatch, &[BatchState], BatchState)] = &[
     (OnBatch::Release, &[BatchState::Leased], BatchState::Pending),
     (OnBatch::Fail, &[BatchState::Leased], BatchState::Failed),
     (OnBatch::Split, &[BatchState::Leased], BatchState::Superseded),
+    (OnBatch::AskSplit, &[BatchState::Pending, BatchState::Failed], BatchState::Pending),
     (OnBatch::Retry, &[BatchState::Failed], BatchState::Pending),
     (OnBatch::RetryWithRow, &[BatchState::Failed, BatchState::Done], BatchState::Pending),
 ];
@@ -53,8 +56,12 @@ async fn on_batch(ledger: &Ledger, what: OnBatch, b: &batches::Model) -> Result<
         OnBatch::Fail => report::fail_if_held(txn, b, "code", "detail").await,
         OnBatch::Split => {
             let middle = plan::Bound { up_to_key: "50".into(), rows: 50 };
-            report::split_if_held(txn, b, &middle).await
+            report::split_if_held(txn, b, &middle, 50).await
         }
+        OnBatch::AskSplit => match split::ask(txn, "ada", b.id).await {
+            Err(e) if e.code() == "nothing_to_split" => Ok(false),
+            asked => asked.map(|_| true),
+        },
         OnBatch::Retry | OnBatch::RetryWithRow => {
             match retry::retry(txn, "ada", b.rotation_id, What::Batch(b.id)).await {
                 Ok(retried) => Ok(retried.applied == 1),

@@ -4,6 +4,7 @@
 
 mod approval;
 mod asking_twice;
+mod attempts;
 mod audit;
 mod claim;
 mod clearing;
@@ -28,6 +29,7 @@ mod rows;
 mod samples;
 mod schema;
 mod sessions;
+mod split;
 mod strip;
 mod tables;
 mod tokens;

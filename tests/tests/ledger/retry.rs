@@ -155,7 +155,7 @@ fn a_retried_row_of_a_batch_that_was_split_can_be_settled() {
         found(&ledger, &w, Some(b.id), &[finding("10", "truncated")]).await;
         let split = alone(&ledger, async |txn| {
             report::checkpoint_if_held(txn, &b, Some("20"), Delta::default(), 0).await?;
-            report::split_if_held(txn, &batch(txn, b.id).await, &Bound { up_to_key: "60".into(), rows: 40 }).await
+            report::split_if_held(txn, &batch(txn, b.id).await, &Bound { up_to_key: "60".into(), rows: 40 }, 40).await
         });
         assert!(split.await.unwrap());
         again(&ledger, &w, What::All).await;

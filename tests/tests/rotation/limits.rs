@@ -1,6 +1,9 @@
 //! What an operator allows a rotation while it runs.
 
-use crate::{on_every_database, site::Site};
+use crate::{
+    on_every_database,
+    site::{Site, Truth},
+};
 use reseal_engine::reencrypt::{self, Fate};
 use reseal_entities::{
     batches,
@@ -15,9 +18,15 @@ use sea_orm::{ColumnTrait, DbBackend, EntityTrait, PaginatorTrait, QueryFilter};
 use std::time::{Duration, Instant};
 
 /// A rotation whose batches are cut, none of them done.
-async fn planned(backend: DbBackend, rows: u64) -> (Site, i64) {
+pub(crate) async fn planned(backend: DbBackend, rows: u64) -> (Site, i64) {
     let site = Site::new(backend).await;
-    site.seed(rows).await;
+    let (id, _) = planned_at(&site, rows).await;
+    (site, id)
+}
+
+/// The same at a site that is there, and what was sown.
+pub(crate) async fn planned_at(site: &Site, rows: u64) -> (i64, Truth) {
+    let truth = site.seed(rows).await;
     let id = site.request().await;
     while !site.rotation(id).await.planning_done {
         site.dispatch().await;
@@ -28,7 +37,7 @@ async fn planned(backend: DbBackend, rows: u64) -> (Site, i64) {
         }
     }
     site.ledger_sql("UPDATE reseal_batches SET next_ring_at = 0").await;
-    (site, id)
+    (id, truth)
 }
 
 pub(crate) async fn limit(site: &Site, id: i64, limits: Limits) {

@@ -12,6 +12,7 @@ mod refusals;
 mod samples;
 mod schemas;
 mod site;
+mod splitting;
 mod sweep_pace;
 mod the_other_way;
 mod throttling;
