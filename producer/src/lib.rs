@@ -41,10 +41,10 @@ match enqueue(&ledger, Some(&queue), &request).await? {
 )]
 
 pub mod api;
-#[cfg(feature = "server")]
-mod dashboard;
 #[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "server")]
+mod dashboard;
 #[cfg(feature = "ledger")]
 mod enqueue;
 #[cfg(feature = "server")]
