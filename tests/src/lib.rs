@@ -2,6 +2,7 @@
 //!
 //! Nothing that a test starts outlives the test process, however that ends; see [`Leash`].
 
+mod browser;
 mod databases;
 mod eventually;
 mod graph;
@@ -15,6 +16,7 @@ mod python;
 mod redis;
 mod reseal;
 
+pub use browser::Browser;
 pub use databases::{for_each_database, for_each_ledger};
 pub use eventually::{eventually, wait_until};
 pub use graph::Graph;

@@ -47,7 +47,7 @@ fn the_guides_python_runs() {
 #[test]
 fn the_guides_typescript_runs_with_a_client_generated_from_the_committed_description() {
     let world = World::new();
-    let (modules, dir) = (node_modules(), world.reseal.dir());
+    let (modules, dir) = (node_modules("typescript"), world.reseal.dir());
     let module = |name: &str| modules.join(name).to_str().expect("UTF-8").to_owned();
     symlink(&modules, dir.join("node_modules")).expect("linked");
     world.write("package.json", r#"{"type": "module"}"#);

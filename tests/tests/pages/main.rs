@@ -1,0 +1,3 @@
+//! The dashboard's pages, in a browser.
+
+mod ground;
