@@ -6,6 +6,8 @@
   "use strict";
   const STALE_AFTER = 10_000;
   const POLL_EVERY = 5_000;
+  // Times that are told as ages, and what no event tells of: a queue that went.
+  const ANYWAY_EVERY = 30_000;
   const main = () => document.getElementById("main");
   const banner = document.getElementById("connection");
   let fresh = Date.now();
@@ -100,7 +102,8 @@
   if (follows()) {
     if (navigator.locks && window.EventSource) navigator.locks.request("reseal-stream", stream);
     setInterval(() => {
-      if (!connected || trouble || document.body.dataset.poll) refresh();
+      if (!connected || trouble) refresh();
     }, POLL_EVERY);
+    setInterval(refresh, ANYWAY_EVERY);
   }
 })();

@@ -2,8 +2,11 @@
 import { text } from 'node:stream/consumers'
 import { connect } from './browser.mjs'
 import { looks } from './looks.mjs'
+import { offers } from './offers.mjs'
+import { retry, start } from './story.mjs'
+import { tabs } from './tabs.mjs'
 
-const KINDS = { looks }
+const KINDS = { looks, offers, retry, start, tabs }
 
 const job = JSON.parse(await text(process.stdin))
 const browser = await connect(job.browser)

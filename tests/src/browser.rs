@@ -73,19 +73,37 @@ impl Browser {
 
     /// Does a job of `tests/browser/main.mjs` and returns its result; panics with what it found wrong.
     pub fn run(&self, job: Value) -> Value {
-        let result = self.ask(job);
-        let findings: Vec<&str> = findings(&result).collect();
-        assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
-        result
+        passed(self.ask(job))
+    }
+
+    /// The same with somebody outside: `does` is given each thing that the job wants to happen, in turn.
+    pub fn run_with(&self, job: Value, does: impl FnMut(&str)) -> Value {
+        passed(self.ask_with(job, does))
     }
 
     /// The same where findings are what is looked for: they stand in the result's `findings`.
-    pub fn ask(&self, mut job: Value) -> Value {
+    pub fn ask(&self, job: Value) -> Value {
+        self.ask_with(job, |what| panic!("nobody is there to do: {what}"))
+    }
+
+    fn ask_with(&self, mut job: Value, mut does: impl FnMut(&str)) -> Value {
         job["browser"] = self.endpoint.as_str().into();
-        let file = format!("asked{}.json", self.asked.fetch_add(1, Ordering::Relaxed));
+        let name = format!("asked{}", self.asked.fetch_add(1, Ordering::Relaxed));
+        let (file, go) = (format!("{name}.json"), format!("{name}.go"));
+        job["go"] = go.as_str().into();
         fs::write(self.scripts.dir().join(&file), job.to_string()).expect("the job is written");
         let local = [("NO_PROXY", "127.0.0.1"), ("no_proxy", "127.0.0.1")];
         let node = self.scripts.start("sh", &["-c", r#"exec node main.mjs <"$1""#, "sh", &file], &local);
+        let mut done = 0;
+        wait_until(DONE_WITHIN, "the job ends", || {
+            let ended = node.exited();
+            for what in node.stderr().lines().filter_map(|line| line.strip_prefix("say ")).skip(done) {
+                does(what);
+                fs::write(self.scripts.dir().join(format!("{go}{done}")), "").expect("it is said");
+                done += 1;
+            }
+            ended
+        });
         let output = node.wait(DONE_WITHIN).ok();
         let result: Value = serde_json::from_str(&output.stdout)
             .unwrap_or_else(|e| panic!("no result ({e}): {}{}", output.stdout, output.stderr));
@@ -100,6 +118,13 @@ impl Drop for Browser {
         self.chromium.signal(Signal::TERM);
         let _ = poll(ENDS_WITHIN, || self.chromium.exited());
     }
+}
+
+/// The result of a job that found nothing wrong.
+fn passed(result: Value) -> Value {
+    let findings: Vec<&str> = findings(&result).collect();
+    assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
+    result
 }
 
 /// What a job found wrong.

@@ -19,7 +19,7 @@ use axum::{
 use reseal_entities::{
     batches,
     ledger::{
-        attempts::{self, Attempt},
+        attempts::{self, Attempt, AttemptOutcome},
         now_ms, pages,
         read::{self, RotationStatus},
         split,
@@ -37,6 +37,8 @@ struct Page {
     table: String,
     status: RotationStatus,
     attempts: Vec<Attempt>,
+    /// Epochs of which nothing was heard.
+    lost: Vec<i64>,
     key: String,
     now: i64,
 }
@@ -49,6 +51,19 @@ impl Page {
     fn can_split(&self) -> bool {
         self.can_retry() && self.batch.rows > 1
     }
+}
+
+fn outcome(outcome: &AttemptOutcome) -> (&'static str, &'static str) {
+    match outcome {
+        AttemptOutcome::Released => ("warn", "given back"),
+        AttemptOutcome::Failed => ("bad", "failed"),
+        AttemptOutcome::Split => ("", "split"),
+        AttemptOutcome::Done => ("ok", "done"),
+    }
+}
+
+fn listed(epochs: &[i64]) -> String {
+    epochs.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
 }
 
 pub(super) async fn show(
@@ -65,13 +80,14 @@ async fn render(app: &App, caller: &Caller, id: i64, said: Result<Done, Problem>
     let (batch, table) = pages::batch(db, id).await.map_err(problem)?;
     let status = read::status(db, batch.rotation_id).await.map_err(problem)?;
     let attempts = attempts::of_batch(db, id).await.map_err(problem)?;
+    let lost = attempts::lost(&batch, &attempts);
     let now = now_ms(db).await.map_err(|e| problem(e.into()))?;
     let frame = Frame::new(caller, "/rotations", format!("/batches/{id}"));
     let (frame, refused) = match said {
         Ok(done) => (frame.done(&done), None),
         Err(problem) => (frame.refusing(Some(&problem)), Some(problem)),
     };
-    Ok(page(&Page { frame, batch, table, status, attempts, key: fresh_key(), now }, refused.as_ref()))
+    Ok(page(&Page { frame, batch, table, status, attempts, lost, key: fresh_key(), now }, refused.as_ref()))
 }
 
 /// The form's key: sent twice, it is done once.

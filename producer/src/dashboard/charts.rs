@@ -11,7 +11,7 @@ mod speed;
 mod strip;
 
 pub(crate) use {
-    bar::{Bar, bar, bars},
+    bar::{Bar, bars},
     bin::Bin,
     series::{Sample, Series},
     sparkline::sparkline,

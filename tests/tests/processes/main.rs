@@ -5,6 +5,7 @@ mod adopting;
 mod adoption;
 mod applications;
 mod audit;
+mod dashboard;
 mod kills;
 mod limits;
 mod own_tables;

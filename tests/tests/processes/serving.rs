@@ -20,7 +20,7 @@ fn runtime() -> Runtime {
 }
 
 /// A server on a free port, with a KEK that is not there.
-fn serve(world: &World, more: &[(&str, &str)]) -> (Child, String) {
+pub(crate) fn serve(world: &World, more: &[(&str, &str)]) -> (Child, String) {
     let no_kek = format!("file:{}", world.path("no-such-kek"));
     let env = [&[("RESEAL__KEK__URI", no_kek.as_str())], more].concat();
     let server = world.reseal.spawn_with(&["serve", "--bind", "127.0.0.1:0"], &env);
@@ -29,7 +29,7 @@ fn serve(world: &World, more: &[(&str, &str)]) -> (Child, String) {
 }
 
 /// Where it says that it listens.
-fn address(server: &Child) -> String {
+pub(crate) fn address(server: &Child) -> String {
     wait_until(PATIENCE, "the server listens", || {
         assert!(server.is_running(), "{}", server.stderr());
         let told = server.stderr();
@@ -38,7 +38,7 @@ fn address(server: &Child) -> String {
     })
 }
 
-fn token(world: &World, role: &str, name: &str) -> String {
+pub(crate) fn token(world: &World, role: &str, name: &str) -> String {
     let made = world.reseal.json(&["token", "create", "--role", role, "--name", name]);
     made["token"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned()
 }
