@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn order_and_repetition_change_nothing_and_where_rows_become_fewer_the_speed_is_none() {
-        let told = parts(&[(-20, 100), (-30, 0), (-20, 90), (-20, 100), (-10, 60), (0, 70)], 60);
+        let told = parts(&[(-10, 60), (-30, 0), (-20, 100), (0, 70), (-20, 90), (-20, 100)], 60);
         assert_eq!(told, [(-30, -20, Some(10.0)), (-20, -10, Some(0.0)), (-10, 0, Some(1.0))]);
     }
 
