@@ -96,3 +96,15 @@ fn throttled(s: &RotationStatus) -> String {
 fn counted(n: i64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::length;
+
+    #[test]
+    fn a_length_has_its_two_largest_units_and_is_never_told_too_short() {
+        let told = [i64::MIN, 0, 1, 60_000, 129_001, 3_600_001, 90_061_000].map(length);
+        assert_eq!(told, ["0 s", "0 s", "1 s", "1 min", "2 min 10 s", "1 h", "1 d 1 h"]);
+        assert_eq!(length(i64::MAX), "106751991167 d 7 h");
+    }
+}

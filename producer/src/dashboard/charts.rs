@@ -5,10 +5,13 @@ mod axes;
 mod bar;
 mod bin;
 mod curve;
+mod sentence;
 mod series;
 mod sparkline;
 mod speed;
 mod strip;
+#[cfg(test)]
+mod valid;
 
 pub(crate) use {
     bar::{Bar, bars},

@@ -8,10 +8,11 @@ const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
 /// What may lie between two times.
-const STEPS: [i64; 18] = [
+const STEPS: [i64; 20] = [
     SECOND,
     5 * SECOND,
     10 * SECOND,
+    15 * SECOND,
     30 * SECOND,
     MINUTE,
     2 * MINUTE,
@@ -26,6 +27,7 @@ const STEPS: [i64; 18] = [
     12 * HOUR,
     DAY,
     2 * DAY,
+    3 * DAY,
     7 * DAY,
 ];
 /// So many labels stand side by side on a narrow screen.
@@ -106,7 +108,7 @@ mod tests {
             |from, to| times(MIDNIGHT + from, MIDNIGHT + to).into_iter().map(|(_, text)| text).collect::<Vec<_>>();
         assert_eq!(told(-13 * MINUTE, 7 * MINUTE), ["23:50", "23:55", "25 Nov", "00:05"]);
         assert_eq!(told(-DAY, 0), ["24 Nov", "06:00", "12:00", "18:00", "25 Nov"]);
-        assert_eq!(told(0, 12 * DAY), ["25 Nov", "27 Nov", "29 Nov", "1 Dec", "3 Dec", "5 Dec", "7 Dec"][..6].to_vec());
+        assert_eq!(told(0, 10 * DAY), ["25 Nov", "27 Nov", "29 Nov", "1 Dec", "3 Dec", "5 Dec"]);
         assert_eq!(told(HOUR, HOUR + 22_000), ["01:00:00", "01:00:05", "01:00:10", "01:00:15", "01:00:20"]);
     }
 
@@ -114,7 +116,7 @@ mod tests {
     fn no_time_axis_has_more_labels_than_fit() {
         let mut span = 1;
         while span < 250_000_000_000_000 {
-            let ticks = times(1_700_000_000_000 % 250_000_000, 1_700_000_000_000 % 250_000_000 + span);
+            let ticks = times(86_399_999, 86_399_999 + span);
             assert!(ticks.len() <= 6, "{span}: {ticks:?}");
             span = span * 3 / 2 + 1;
         }

@@ -6,6 +6,8 @@ use std::fmt::Write;
 
 /// The least share of a bar, in percent, that something takes which is there at all.
 const LEAST: f64 = 0.6;
+/// The same of its mark, which has an edge.
+const LEAST_MARK: f64 = 1.5;
 
 /// How far one table is.
 pub(crate) struct Bar<'a> {
@@ -77,5 +79,57 @@ fn width(done: i64, total: i64) -> f64 {
 
 /// The part of the bar that says what is quarantined: wide enough to be seen, no wider than what is done.
 fn width_of_mark(quarantined: i64, total: i64, width: f64) -> f64 {
-    if quarantined == 0 { 0.0 } else { (quarantined as f64 * 100.0 / total as f64).max(LEAST).min(width) }
+    if quarantined == 0 { 0.0 } else { (quarantined as f64 * 100.0 / total as f64).max(LEAST_MARK).min(width) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::valid::assert_valid, *};
+
+    fn drawn(done: i64, total: i64, quarantined: i64) -> String {
+        let html = bars(&[Bar { name: "app:messages", done, total, quarantined }]);
+        assert_valid(&html);
+        html
+    }
+
+    #[test]
+    fn a_bar_tells_its_name_its_numbers_and_what_is_quarantined() {
+        let html = drawn(12_345, 20_000, 2_000);
+        let told = "aria-valuemin=\"0\" aria-valuenow=\"12345\" aria-valuemax=\"20000\" \
+                    aria-valuetext=\"12,345 of 20,000 rows, 61 %, 2,000 quarantined\"";
+        assert!(html.contains("role=\"progressbar\" aria-label=\"app:messages\"") && html.contains(told), "{html}");
+        assert!(html.contains("<rect class=\"done\" width=\"61.73%\""), "{html}");
+        let marked = "<rect class=\"quarantined\" x=\"51.73%\" width=\"10.00%\"";
+        assert!(html.contains(marked), "the end of what is done: {html}");
+    }
+
+    #[test]
+    fn a_bar_is_full_only_when_all_is_done_and_empty_only_while_nothing_is() {
+        assert!(drawn(9_999_999, 10_000_000, 0).contains("class=\"done\" width=\"99.40%\""));
+        assert!(drawn(1, 10_000_000, 0).contains("class=\"done\" width=\"0.60%\""));
+        assert!(drawn(10, 10, 0).contains("class=\"done\" width=\"100.00%\""));
+        assert!(!drawn(0, 10, 0).contains("class=\"done\""));
+    }
+
+    #[test]
+    fn one_quarantined_row_of_millions_is_seen_and_none_is_not() {
+        assert!(drawn(5_000_000, 10_000_000, 1).contains("x=\"48.50%\" width=\"1.50%\""));
+        assert!(drawn(1, 10_000_000, 1).contains("x=\"0.00%\" width=\"0.60%\""), "no wider than what is done");
+        assert!(!drawn(5, 10, 0).contains("rect class=\"quarantined\""));
+    }
+
+    #[test]
+    fn a_table_without_rows_says_so_and_what_makes_no_sense_is_still_a_bar() {
+        assert!(drawn(0, 0, 0).contains("aria-valuetext=\"no rows\""));
+        for (done, total, quarantined) in [(12, 10, 99), (-5, 10, -5), (5, -10, 5), (i64::MAX, i64::MAX, i64::MAX)] {
+            drawn(done, total, quarantined);
+        }
+    }
+
+    #[test]
+    fn a_name_with_markup_is_text() {
+        let html = bar(&Bar { name: "<b onload=\"x\">&'", done: 0, total: 1, quarantined: 0 }).replace("onload", "");
+        assert_valid(&html);
+        assert!(!html.contains("<b"), "{html}");
+    }
 }

@@ -80,3 +80,31 @@ impl Look {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bin(pending: i64, leased: i64, failed: i64, done: i64) -> Bin {
+        Bin { pending, leased, failed, done }
+    }
+
+    #[test]
+    fn what_asks_for_attention_first_is_seen() {
+        let class = |bin: Bin| bin.look().class();
+        assert_eq!(class(bin(99, 9, 1, 99)), "f");
+        assert_eq!(class(bin(99, 1, 0, 99)), "l");
+        assert_eq!(class(bin(99, 0, 0, 0)), "p");
+        assert_eq!(class(bin(0, 0, 0, 1)), "d5");
+        let quarters = [1, 24, 25, 50, 75, 99].map(|done| class(bin(100 - done, 0, 0, done)));
+        assert_eq!(quarters, ["d1", "d1", "d2", "d3", "d4", "d4"], "whole only when it is done");
+        assert_eq!(class(bin(1, 0, 0, i64::MAX)), "d4");
+    }
+
+    #[test]
+    fn a_bin_tells_what_there_is_of_it() {
+        assert_eq!(bin(1_000, 2, 3, 80).told(), "3 failed, 2 leased, 80 done, 1,000 pending");
+        assert_eq!(bin(20, 0, 0, 80).told(), "80 done, 20 pending");
+        assert_eq!((bin(-1, 0, 0, 0).told(), bin(i64::MAX, 1, -7, 1).batches()), (String::new(), i64::MAX));
+    }
+}

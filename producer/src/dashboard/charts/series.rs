@@ -101,3 +101,65 @@ impl Part {
         self.to = next.to;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_795_546_800_000;
+
+    /// The parts of samples at seconds from now, over the last so many seconds: from, to, rows per second.
+    fn parts(samples: &[(i64, i64)], last: i64) -> Vec<(i64, i64, Option<f64>)> {
+        let samples: Vec<_> =
+            samples.iter().map(|(at, rows_done)| Sample { at: NOW + at * 1_000, rows_done: *rows_done }).collect();
+        let series = Series { samples: &samples, now: NOW, time: NOW - last * 1_000..=NOW };
+        let seconds = |at: i64| (at - NOW) / 1_000;
+        series.parts(240).into_iter().map(|part| (seconds(part.from), seconds(part.to), part.rate)).collect()
+    }
+
+    #[test]
+    fn neighbours_make_a_speed_and_one_missing_sample_is_no_stand_still() {
+        let told = parts(&[(-40, 0), (-30, 100), (-10, 500)], 60);
+        assert_eq!(told, [(-40, -30, Some(10.0)), (-30, -10, Some(20.0))]);
+    }
+
+    #[test]
+    fn more_than_25_seconds_without_a_sample_are_a_stand_still_also_until_now() {
+        let told = parts(&[(-100, 0), (-90, 100), (-60, 100), (-50, 200)], 120);
+        let expected = [(-100, -90, Some(10.0)), (-90, -60, None), (-60, -50, Some(10.0)), (-50, 0, None)];
+        assert_eq!(told, expected);
+        assert_eq!(parts(&[(-35, 0), (-25, 100)], 60), [(-35, -25, Some(10.0))], "the next may be on its way");
+    }
+
+    #[test]
+    fn of_what_is_older_than_an_hour_five_minutes_lie_between_samples() {
+        let told = parts(&[(-7_200, 0), (-6_900, 3_000), (-3_900, 3_000), (-3_600, 6_000), (-3_590, 6_100)], 7_200);
+        let ten = Some(10.0);
+        let expected = [(-7_200, -6_900, ten), (-6_900, -3_900, None), (-3_900, -3_600, ten), (-3_600, -3_590, ten)];
+        assert_eq!(told[..4], expected);
+    }
+
+    #[test]
+    fn what_reaches_beyond_the_bounds_is_cut_and_a_sample_from_before_makes_the_first_speed_known() {
+        assert_eq!(parts(&[(-25, 0), (-15, 100), (-5, 200)], 20), [(-20, -15, Some(10.0)), (-15, -5, Some(10.0))]);
+        assert_eq!(parts(&[(-5, 0), (15, 100)], 20), [(-5, 0, Some(5.0))], "a clock that was ahead");
+        assert_eq!(parts(&[(-900, 0), (-890, 5)], 20), [(-20, 0, None)]);
+    }
+
+    #[test]
+    fn order_and_repetition_change_nothing_and_where_rows_become_fewer_the_speed_is_none() {
+        let told = parts(&[(-10, 60), (-30, 0), (-20, 100), (0, 70), (-20, 90), (-20, 100)], 60);
+        assert_eq!(told, [(-30, -20, Some(10.0)), (-20, -10, Some(0.0)), (-10, 0, Some(1.0))]);
+    }
+
+    #[test]
+    fn speeds_that_are_joined_keep_the_rows_that_they_stand_for() {
+        let samples: Vec<_> =
+            (0..=1_000).map(|n| Sample { at: NOW - (1_000 - n) * 10_000, rows_done: n * n }).collect();
+        let series = Series { samples: &samples, now: NOW, time: NOW - 10_000_000..=NOW };
+        let parts = series.parts(50);
+        assert!((45..=51).contains(&parts.len()), "{}", parts.len());
+        let rows: f64 = parts.iter().map(|part| part.rate.unwrap() * (part.to - part.from) as f64 / 1_000.0).sum();
+        assert!((rows - 1_000_000.0).abs() < 0.01, "{rows}");
+    }
+}

@@ -3,7 +3,8 @@
 use super::{
     Series, at,
     curve::{Curve, curve},
-    escaped, speed,
+    escaped,
+    sentence::sentence,
 };
 use std::fmt::Write;
 
@@ -19,7 +20,7 @@ pub(crate) fn sparkline(series: &Series<'_>) -> String {
     let most = parts.iter().filter_map(|part| part.rate).fold(0.2, f64::max);
     let x = |ms: i64| EDGE + (ms - from) as f64 / (to - from) as f64 * (WIDTH - 2.0 * EDGE);
     let y = |rate: f64| HEIGHT - EDGE - rate / most * (HEIGHT - 2.0 * EDGE);
-    let said = escaped(&speed::sentence(series, &parts));
+    let said = escaped(&sentence(series, &parts));
     let base = at(y(0.0));
     let mut svg = format!(
         "<svg class=\"sparkline\" role=\"img\" aria-label=\"{said}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
@@ -39,4 +40,46 @@ pub(crate) fn sparkline(series: &Series<'_>) -> String {
         _ = write!(svg, "<circle class=\"last\" cx=\"{x}\" cy=\"{y}\" r=\"2.5\"/>");
     }
     svg + "</svg>"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            Sample,
+            valid::{any_samples, assert_valid},
+        },
+        *,
+    };
+
+    const NOW: i64 = 1_795_546_800_000;
+
+    fn drawn(samples: &[Sample]) -> String {
+        sparkline(&Series { samples, now: NOW, time: NOW - 600_000..=NOW })
+    }
+
+    #[test]
+    fn a_line_has_its_size_and_says_what_it_shows_also_where_nothing_is_known() {
+        let known = drawn(&[(-20, 0), (-10, 50)].map(|(s, rows_done)| Sample { at: NOW + s * 1_000, rows_done }));
+        let unknown = drawn(&[]);
+        assert!(
+            known.contains("aria-label=\"rows per second over the last 10 s: now 5.0, least 5.0, most 5.0\""),
+            "{known}"
+        );
+        assert!(unknown.contains("aria-label=\"no samples yet"), "{unknown}");
+        assert!(known.contains("<circle") && !unknown.contains("<circle"));
+        for svg in [known, unknown] {
+            assert!(svg.contains("width=\"120\" height=\"28\""), "{svg}");
+        }
+    }
+
+    #[test]
+    fn whatever_the_samples_are_the_line_is_valid_and_small() {
+        let many = (0..6_000).map(|n| Sample { at: NOW - n * 100, rows_done: -n * (n % 7) }).collect();
+        for samples in any_samples().into_iter().chain([many]) {
+            let svg = drawn(&samples);
+            assert_valid(&svg);
+            assert!(svg.len() < 4_000, "{}", svg.len());
+        }
+    }
 }

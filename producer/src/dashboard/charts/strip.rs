@@ -12,8 +12,9 @@ use std::fmt::Write;
 const TABLES: usize = 12;
 /// Pieces of a table that are told apart.
 const BINS: usize = 120;
-/// Pieces of all tables, once neighbours that are wholly done, or wholly wait, are one: about 12 KB.
-const PIECES: usize = 140;
+/// What three tables may take, and what each further one may take.
+const BYTES: usize = 12_000;
+const BYTES_EACH: usize = 4_000;
 /// In pixels, what rises above and hangs below included.
 const HEIGHT: i64 = 26;
 
@@ -26,8 +27,8 @@ pub(crate) struct Strip<'a> {
 }
 
 /// The strips of a rotation with their legend. Of more than twelve tables those with failed batches come first, and it says how
-/// many are not shown. It takes about 12 KB whatever the number of batches, at the cost of wider pieces where
-/// they are very mixed.
+/// many are not shown. Three tables take 12 KB at most whatever the number of batches, at the cost of wider
+/// pieces where batches of all kinds stand side by side.
 pub(crate) fn strip(strips: &[Strip<'_>]) -> String {
     if strips.iter().all(|strip| strip.bins.is_empty()) {
         return "<p class=\"nothing\">no batches yet: planning cuts the tables into batches</p>".to_owned();
@@ -37,16 +38,16 @@ pub(crate) fn strip(strips: &[Strip<'_>]) -> String {
         shown.sort_by_key(|strip| all(strip.bins).failed == 0);
     }
     let hidden = shown.split_off(shown.len().min(TABLES));
-    let least = shown.iter().map(|strip| strip.bins.len().div_ceil(BINS)).max().unwrap_or(1).max(1);
-    let most = shown.iter().map(|strip| strip.bins.len()).max().unwrap_or(1);
-    let total = |width: usize| shown.iter().map(|strip| pieces(strip.bins, width).len()).sum::<usize>();
-    let width = (least..most).find(|width| total(*width) <= PIECES).unwrap_or(most);
-
-    let mut html = format!("<div class=\"strips\">{LEGEND}");
-    for strip in shown {
-        html += &table(strip, width);
+    let most = shown.iter().map(|strip| strip.bins.len()).max().unwrap_or(0);
+    let room = BYTES.max(BYTES_EACH * shown.len()) - LEGEND.len() - 200;
+    let drawn = |width: usize| shown.iter().map(|strip| table(strip, width)).collect::<String>();
+    let mut width = most.div_ceil(BINS).max(1);
+    let mut tables = drawn(width);
+    while tables.len() > room && width < most {
+        width += 1;
+        tables = drawn(width);
     }
-    html + &more(&hidden) + "</div>"
+    format!("<div class=\"strips\">{LEGEND}{tables}{}</div>", more(&hidden))
 }
 
 const LEGEND: &str = "<ul class=\"legend\">\
@@ -55,7 +56,7 @@ const LEGEND: &str = "<ul class=\"legend\">\
      <li><svg width=\"60\" height=\"26\" aria-hidden=\"true\"><rect class=\"d1\" width=\"12\"/><rect class=\"d2\" x=\"12\" width=\"12\"/>\
      <rect class=\"d3\" x=\"24\" width=\"12\"/><rect class=\"d4\" x=\"36\" width=\"12\"/><rect class=\"d5\" x=\"48\" width=\"12\"/></svg> \
      partly to wholly done</li>\
-     <li><svg width=\"12\" height=\"26\" aria-hidden=\"true\"><rect class=\"p\" width=\"12\"/></svg> pending</li></ul>";
+     <li><svg width=\"12\" height=\"26\" aria-hidden=\"true\"><path class=\"edge\" d=\"M.5 5.5h11v15h-11z\"/><rect class=\"p\" width=\"12\"/></svg> pending</li></ul>";
 
 /// One table's strip, of pieces of so many bins.
 fn table(strip: &Strip<'_>, width: usize) -> String {
@@ -65,7 +66,7 @@ fn table(strip: &Strip<'_>, width: usize) -> String {
     let mut html = format!(
         "<div class=\"strip\"><p><span class=\"name\">{name}</span> <span class=\"numbers\">{told}</span></p>\
          <svg role=\"img\" aria-label=\"{name}, {told}\" width=\"100%\" height=\"{HEIGHT}\" \
-         viewBox=\"0 0 {} {HEIGHT}\" preserveAspectRatio=\"none\">",
+         viewBox=\"0 0 {0} {HEIGHT}\" preserveAspectRatio=\"none\"><path class=\"edge\" d=\"M0 5.5h{0}v15h-{0}z\"/>",
         strip.bins.len().max(1)
     );
     let mut before = 0_i64;
@@ -128,5 +129,114 @@ fn more(hidden: &[&Strip<'_>]) -> String {
         (0, _) => String::new(),
         (n, 0) => format!("<p class=\"more\">and {}, none with failed batches</p>", tables(n)),
         (n, failed) => format!("<p class=\"more\">and {}, {failed} with failed batches</p>", tables(n)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::valid::assert_valid, *};
+
+    fn done(batches: i64) -> Bin {
+        Bin { done: batches, ..Bin::default() }
+    }
+
+    fn pending(batches: i64) -> Bin {
+        Bin { pending: batches, ..Bin::default() }
+    }
+
+    /// The titles of the pieces.
+    fn titles(html: &str) -> Vec<&str> {
+        html.split("<title>").skip(1).filter_map(|rest| rest.split('<').next()).collect()
+    }
+
+    fn drawn(strips: &[Strip<'_>]) -> String {
+        let html = strip(strips);
+        assert_valid(&html);
+        html
+    }
+
+    #[test]
+    fn each_piece_tells_its_batches_and_what_looks_alike_throughout_is_one() {
+        let mixed = Bin { pending: 20, done: 80, ..Bin::default() };
+        let failed = Bin { failed: 1, ..Bin::default() };
+        let bins = [done(100), done(100), mixed, mixed, failed, pending(99), pending(100)];
+        let html = drawn(&[Strip { table: "app:messages", bins: &bins }]);
+        let told = [
+            "batches 1–200: 200 done",
+            "batches 201–300: 80 done, 20 pending",
+            "batches 301–400: 80 done, 20 pending",
+            "batch 401: 1 failed",
+            "batches 402–600: 199 pending",
+        ];
+        assert_eq!(titles(&html), told);
+        assert!(
+            html.contains("viewBox=\"0 0 7 26\"") && html.contains("<rect class=\"f\" x=\"4\" width=\"1\">"),
+            "{html}"
+        );
+        let label = "role=\"img\" aria-label=\"app:messages, 600 batches: 1 failed, 360 done, 239 pending\"";
+        assert!(html.contains(label), "{html}");
+    }
+
+    #[test]
+    fn three_tables_of_batches_of_all_kinds_take_12_kb_at_most_and_lose_no_batch() {
+        let many = |i: i64| Bin { pending: i * 37 % 101, leased: i % 3, failed: i % 5 / 4, done: 1_000_000 + i };
+        let bins: Vec<Bin> = (0..120).map(many).collect();
+        let strips = ["app:a", "app:b", "app:c"].map(|table| Strip { table, bins: &bins });
+        let html = drawn(&strips);
+        assert!(html.len() <= 12_000, "{}", html.len());
+        let last = format!("–{}: ", count(all(&bins).batches()));
+        assert_eq!(titles(&html).iter().filter(|title| title.contains(&last)).count(), 3, "{html}");
+    }
+
+    #[test]
+    fn a_table_of_few_kinds_keeps_every_bin_and_one_of_too_many_bins_gets_wider_ones() {
+        let bins: Vec<Bin> = (0..120).map(|i| if i == 60 { Bin { failed: 1, ..done(9) } } else { done(10) }).collect();
+        let html = drawn(&[Strip { table: "app:a", bins: &bins }]);
+        assert_eq!(
+            titles(&html),
+            ["batches 1–600: 600 done", "batches 601–610: 1 failed, 9 done", "batches 611–1,200: 590 done"]
+        );
+        let bins = [Bin { leased: 1, ..Bin::default() }; 130];
+        let html = drawn(&[Strip { table: "app:a", bins: &bins }]);
+        assert_eq!((titles(&html).len(), titles(&html)[64]), (65, "batches 129–130: 2 leased"));
+    }
+
+    #[test]
+    fn of_many_tables_those_with_failed_batches_come_first_and_the_others_are_counted() {
+        let names: Vec<String> = (0..40).map(|n| format!("app:t{n:02}")).collect();
+        let failed = [Bin { failed: 1, ..Bin::default() }];
+        let fine = [done(1)];
+        let strips = |failing: usize| {
+            let bins = move |n: usize| n + failing >= 40;
+            names.iter().enumerate().map(move |(n, table)| (table, bins(n)))
+        };
+        let draw = |failing: usize| {
+            let strips: Vec<_> = strips(failing)
+                .map(|(table, fails)| Strip { table, bins: if fails { &failed } else { &fine } })
+                .collect();
+            drawn(&strips)
+        };
+        let html = draw(2);
+        let place = |name: &str| html.find(&format!("\"name\">{name}<"));
+        assert!(place("app:t38") < place("app:t39") && place("app:t39") < place("app:t00"), "{html}");
+        assert!(place("app:t38").is_some() && place("app:t09").is_some() && place("app:t10").is_none(), "{html}");
+        assert!(html.contains("<p class=\"more\">and 28 more tables, none with failed batches</p>"), "{html}");
+        assert!(draw(20).contains("and 28 more tables, 8 with failed batches"));
+    }
+
+    #[test]
+    fn where_there_are_no_batches_a_sentence_says_so_and_what_makes_no_sense_is_still_a_strip() {
+        assert!(drawn(&[]).contains("no batches yet"));
+        assert!(drawn(&[Strip { table: "app:a", bins: &[] }]).contains("no batches yet"));
+        let odd =
+            [Bin { pending: i64::MAX, leased: -1, failed: i64::MIN, done: i64::MAX }, done(i64::MAX), Bin::default()];
+        let html = drawn(&[Strip { table: "app:a", bins: &odd }, Strip { table: "app:b", bins: &[] }]);
+        assert!(titles(&html).iter().all(|title| title.contains(" done")), "a piece of nothing: {html}");
+    }
+
+    #[test]
+    fn a_name_with_markup_is_text() {
+        let html = drawn(&[Strip { table: "<b x=\"y\">&'", bins: &[done(1)] }]);
+        assert!(!html.contains("<b"), "{html}");
     }
 }
