@@ -11,7 +11,7 @@ mod people;
 mod rotations;
 mod states;
 
-pub use batches::{Batch, Failure, QuarantinedRow};
+pub use batches::{Attempt, Attempts, Batch, Failure, QuarantinedRow};
 pub use events::{Change, Event};
 pub use keys::{CensusColumn, CensusCount, Key, KeyDetail};
 pub use operations::{NewCensus, NewDryRun, Operation, Retried, Retry};
@@ -21,7 +21,9 @@ pub use rotations::{
     Condition, KeyState, Limits, NewRotation, Reason, Rotation, RotationDetail, TableProgress, Throttle, TimeLeft,
     Writer,
 };
-pub use states::{BatchState, KeyStateName, OperationKind, OperationState, QuarantineState, RotationState};
+pub use states::{
+    AttemptOutcome, BatchState, KeyStateName, OperationKind, OperationState, QuarantineState, RotationState,
+};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 //! Batches, failures by cause, quarantined rows.
 
-use super::states::{BatchState, QuarantineState};
+use super::states::{AttemptOutcome, BatchState, QuarantineState};
 use serde::{Deserialize, Serialize};
 
 /// A batch: a range of a table's primary keys.
@@ -38,6 +38,46 @@ pub struct Batch {
     pub detail: Option<String>,
     /// When it was done.
     pub done_at: Option<String>,
+}
+
+/// How the tries at a batch ended. One that is done at the first try has none to tell of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({
+    "ended": [{
+        "epoch": 1, "worker": "w-5f0c", "began_at": "2026-11-24T09:02:11.000Z", "ended_at": "2026-11-24T09:02:41.000Z",
+        "outcome": "released", "code": "source_statement_timeout",
+        "detail": "the source ended a statement that took too long", "rows_done": 4_000
+    }],
+    "lost": [2]
+})))]
+pub struct Attempts {
+    /// The last hundred that ended, oldest first.
+    pub ended: Vec<Attempt>,
+    /// Epochs of which none tells: the worker died or lost its lease.
+    pub lost: Vec<i64>,
+}
+
+/// One try at a batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct Attempt {
+    /// The claim's number.
+    pub epoch: i64,
+    /// Who made it.
+    pub worker: Option<String>,
+    /// When the batch was claimed; unknown of one that was done at the first try and then done again.
+    pub began_at: Option<String>,
+    /// When it ended.
+    pub ended_at: String,
+    /// How.
+    pub outcome: AttemptOutcome,
+    /// Why, when something failed; stable.
+    pub code: Option<String>,
+    /// The same for people.
+    pub detail: Option<String>,
+    /// Planned rows that it was the first to look at.
+    pub rows_done: i64,
 }
 
 /// What failed for one cause.

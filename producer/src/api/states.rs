@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "server")]
-use reseal_entities::{operations, quarantine, state};
+use reseal_entities::{attempts, operations, quarantine, state};
 
 /// Where a rotation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -115,6 +115,37 @@ impl From<state::BatchState> for BatchState {
             state::BatchState::Done => Self::Done,
             state::BatchState::Failed => Self::Failed,
             state::BatchState::Superseded => Self::Superseded,
+        }
+    }
+}
+
+/// How a try at a batch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AttemptOutcome {
+    /// Given back: with a code to be tried again, without one because its worker drained or its rotation stood still.
+    Released,
+    /// Given up for a person.
+    Failed,
+    /// Two smaller ones took its place.
+    Split,
+    /// Every row was looked at.
+    Done,
+    /// Of a newer server.
+    #[serde(other)]
+    Unknown,
+}
+
+#[cfg(feature = "server")]
+impl From<attempts::AttemptOutcome> for AttemptOutcome {
+    fn from(outcome: attempts::AttemptOutcome) -> Self {
+        match outcome {
+            attempts::AttemptOutcome::Released => Self::Released,
+            attempts::AttemptOutcome::Failed => Self::Failed,
+            attempts::AttemptOutcome::Split => Self::Split,
+            attempts::AttemptOutcome::Done => Self::Done,
         }
     }
 }

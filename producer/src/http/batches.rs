@@ -8,12 +8,13 @@ use super::{
     paging::{Paging, page},
     problem::problem,
     rotations::word,
+    steering::{begin, commit},
     tell,
 };
-use crate::api::{self, Batch, Failure, Operation, Page, QuarantinedRow, Retry};
+use crate::api::{self, Attempts, Batch, Failure, Operation, Page, QuarantinedRow, Retry};
 use axum::{extract::State, http::HeaderMap, response::Response};
 use reseal_entities::{
-    ledger::{failures, operations, pages, read, retry::RetryFilter},
+    ledger::{attempts, failures, operations, pages, read, retry::RetryFilter, split},
     operations as rows,
 };
 use reseal_http::{Json, Path, Problem, Query, RequestId};
@@ -29,6 +30,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(quarantined))
         .routes(routes!(retry))
         .routes(routes!(retry_one))
+        .routes(routes!(tries))
+        .routes(routes!(split_one))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -174,4 +177,32 @@ pub(crate) async fn retry_matching(
 pub(crate) fn filter(retry: Retry) -> RetryFilter {
     let quarantined = retry.quarantined.unwrap_or(true);
     RetryFilter { batch_ids: retry.batch_ids, code: retry.code, table: retry.table, quarantined }
+}
+
+/// Shows how the tries at a batch ended
+#[utoipa::path(
+    get, path = "/v1/batches/{id}/attempts", tag = "batches", operation_id = "listAttempts", params(("id" = i64, Path)),
+    responses((status = 200, description = "Each that ended, and which were lost", body = Attempts))
+)]
+async fn tries(State(app): State<App>, Path(id): Path<i64>) -> Result<Json<Attempts>, Problem> {
+    let db = app.ledger().db();
+    let (batch, _) = pages::batch(db, id).await.map_err(problem)?;
+    let told = attempts::of_batch(db, id).await.map_err(problem)?;
+    let lost = attempts::lost(&batch, &told);
+    Ok(Json(Attempts { ended: told.into_iter().map(tell::attempt).collect(), lost }))
+}
+
+/// Puts two halves in a batch's place
+///
+/// For one that failed or waits. A worker does it at the next claim, seconds later; one that cannot be halved any
+/// more is done as it is. Asked again, nothing changes.
+#[utoipa::path(
+    post, path = "/v1/batches/{id}/split", tag = "batches", operation_id = "splitBatch", params(("id" = i64, Path)),
+    responses((status = 200, description = "As it stands; `superseded` once its halves are there", body = Batch))
+)]
+async fn split_one(State(app): State<App>, caller: Caller, Path(id): Path<i64>) -> Result<Json<Batch>, Problem> {
+    let txn = begin(&app).await?;
+    split::ask(&txn, &caller.actor, id).await.map_err(problem)?;
+    commit(txn).await?;
+    show(State(app), Path(id)).await
 }

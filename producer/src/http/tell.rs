@@ -2,7 +2,7 @@
 
 use crate::api;
 use reseal_entities::{
-    audit, batches, keys,
+    attempts, audit, batches, keys,
     ledger::{
         failures::Failures,
         operations::OperationStatus,
@@ -95,6 +95,20 @@ pub(super) fn condition(c: Condition) -> api::Condition {
 
 fn writer(w: WriterStatus) -> api::Writer {
     api::Writer { name: w.name, key_id: w.key_id, seen_at: time(w.seen_at) }
+}
+
+/// A try at a batch.
+pub(super) fn attempt(a: attempts::Model) -> api::Attempt {
+    api::Attempt {
+        epoch: a.epoch,
+        worker: a.worker,
+        began_at: a.began_at.map(time),
+        ended_at: time(a.ended_at),
+        outcome: a.outcome.into(),
+        code: a.code,
+        detail: a.detail,
+        rows_done: a.rows_done,
+    }
 }
 
 /// A batch of `table`.

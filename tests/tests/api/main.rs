@@ -2,6 +2,7 @@
 
 mod asking;
 mod audit;
+mod batches;
 mod codes;
 mod described;
 mod events;
