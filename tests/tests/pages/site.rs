@@ -74,7 +74,7 @@ impl Site {
         token(&self.reseal, role)
     }
 
-    /// Every page that there is to look at.
+    /// Every page that there is to look at for who has signed in.
     pub(crate) fn pages(&self) -> Vec<String> {
         let stock = &self.stock;
         let mut pages: Vec<String> = ["/", "/rotations", "/rotations/new", "/keys", "/workers", "/audit"]
