@@ -28,10 +28,11 @@ export async function signIn(browser, url, token) {
     await page.goto(new URL('/sign-in', url).href)
     const form = page.locator('form:has(input[name="token"])')
     await form.locator('input[name="token"]').fill(token)
+    const answered = page.waitForResponse((response) => response.request().method() === 'POST')
     await form.locator('[type="submit"], button:not([type])').first().click()
-    await page.waitForURL((at) => at.pathname !== '/sign-in', { timeout: 15_000 }).catch(() => {
-      throw new Error('signing in does not lead away from /sign-in')
-    })
+    const status = (await answered).status()
+    if (status >= 400) throw new Error(`signing in is refused: ${status}`)
+    await page.waitForURL((at) => at.pathname !== '/sign-in', { timeout: 15_000 })
     return await context.storageState()
   } finally {
     await context.close()
@@ -58,6 +59,10 @@ async function watch(context, host) {
     tell(kind, `console error: ${message.text()}`)
   })
   context.on('weberror', (e) => tell('script', `script error: ${e.error().message}`))
+  context.on('dialog', (dialog) => {
+    tell('dialog', `opens a dialog: ${dialog.type()} ${dialog.message()}`)
+    return dialog.dismiss()
+  })
   context.on('request', (request) => {
     if (isForeign(request.url())) tell('foreign', `asks another host: ${request.method()} ${request.url()}`)
   })

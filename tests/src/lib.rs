@@ -15,6 +15,7 @@ mod postgres;
 mod python;
 mod redis;
 mod reseal;
+mod screenshots;
 
 pub use browser::Browser;
 pub use databases::{for_each_database, for_each_ledger};
@@ -29,3 +30,4 @@ pub use python::{python, run_python, spawn_python};
 pub use redis::Redis;
 pub use reseal::{Child, Reseal, example_bin, reseal_bin};
 pub use rustix::process::Signal;
+pub use screenshots::{keep_screenshots, screenshots_wanted};

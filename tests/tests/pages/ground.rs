@@ -2,10 +2,10 @@
 
 use axum::{
     Router,
-    http::{StatusCode, Uri, header},
+    http::{HeaderMap, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use reseal_tests::{Browser, Leash};
+use reseal_tests::{Browser, Leash, keep_screenshots};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -19,6 +19,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const FAULTS: &[(&str, &str, &[&str])] = &[
     ("/sideways", r#"<p class="wide">a</p>"#, &["scrolls sideways: ", ", because of p.wide [light 375, dark 375]"]),
     ("/console", r#"<script src="/console.js"></script>"#, &["console error: the stream broke [light 1280, "]),
+    ("/dialog", r#"<script src="/dialog.js"></script>"#, &["opens a dialog: alert 1 [light 1280, "]),
     ("/script", r#"<script src="/script.js"></script>"#, &["script error: ", "nothing"]),
     (
         "/style",
@@ -50,6 +51,9 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
     ("/nowhere", "", &["answers 404, not 200"]),
 ];
 
+const FORM: &str = r#"<form method="post" action="/sign-in"><label>Token <input name="token" type="password"></label>
+    <button>Sign in</button></form>"#;
+
 const STYLE: &str = "
     body { color: #222; background: #fff }
     .wide { width: 900px }
@@ -71,9 +75,11 @@ fn at(path: &str) -> (StatusCode, &'static str, String) {
     match path {
         "/clean" => page(StatusCode::OK, r#"<p>a</p><img src="/dot.svg" alt="a dot">"#),
         "/refused" => page(StatusCode::SERVICE_UNAVAILABLE, "<p>the ledger does not answer</p>"),
+        "/sign-in" => page(StatusCode::OK, FORM),
         "/style.css" => (StatusCode::OK, "text/css", STYLE.to_owned()),
         "/dot.svg" => (StatusCode::OK, "image/svg+xml", DOT.to_owned()),
         "/console.js" => script("console.error('the stream broke')"),
+        "/dialog.js" => script("alert(1)"),
         "/script.js" => script("nothing.here()"),
         "/foreign.js" => script("fetch('http://example.org/beacon', { mode: 'no-cors' }).catch(() => {})"),
         "/heavy.js" => script(&format!("// {}", "a".repeat(120 * 1024 - 3))),
@@ -84,10 +90,24 @@ fn at(path: &str) -> (StatusCode, &'static str, String) {
     }
 }
 
-async fn answer(uri: Uri) -> Response {
-    let (status, kind, body) = at(uri.path());
+async fn answer(method: Method, uri: Uri, headers: HeaderMap, body: String) -> Response {
+    if method == Method::POST {
+        let session = [(header::LOCATION, "/clean"), (header::SET_COOKIE, "session=here; HttpOnly; SameSite=Strict")];
+        let let_in = uri.path() == "/sign-in" && body == "token=let-me-in";
+        return if let_in {
+            (StatusCode::SEE_OTHER, session).into_response()
+        } else {
+            StatusCode::UNAUTHORIZED.into_response()
+        };
+    }
+    let signed_in = headers.get(header::COOKIE).is_some_and(|cookie| cookie == "session=here");
+    answer_with(if uri.path() == "/closed" && signed_in { "/clean" } else { uri.path() })
+}
+
+fn answer_with(path: &str) -> Response {
+    let (status, kind, body) = at(path);
     // The policy would stop it before it asks.
-    let policy = if uri.path() == "/foreign" { "" } else { POLICY };
+    let policy = if path == "/foreign" { "" } else { POLICY };
     (status, [(header::CONTENT_TYPE, kind), (header::CONTENT_SECURITY_POLICY, policy)], body).into_response()
 }
 
@@ -133,6 +153,25 @@ fn the_ground_finds_nothing_where_nothing_is_wrong_and_takes_pictures() {
             assert!(picture.starts_with(b"\x89PNG"), "{name} {look}");
         }
     }
+    let kept = pictures.dir().join("kept");
+    keep_screenshots(pictures.dir(), &kept, &[("clean-dark-375", "clean.png")]);
+    assert_eq!(fs::read(kept.join("clean.png")).ok(), fs::read(pictures.dir().join("clean-dark-375.png")).ok());
+}
+
+#[test]
+fn who_has_a_token_is_signed_in_before_anything_is_looked_at() {
+    let runtime = Runtime::new().expect("a runtime");
+    let (url, browser) = (runtime.block_on(faulty_pages()), Browser::start());
+    let job = json!({"kind": "looks", "url": url, "pages": ["/closed"], "schemes": ["light"], "widths": [375]});
+    let with = |token: &str| {
+        let mut job = job.clone();
+        job["token"] = token.into();
+        job
+    };
+    assert_eq!(findings(&browser.ask(job.clone())), ["/closed: answers 404, not 200 [light 375]"]);
+    browser.run(with("let-me-in"));
+    let refused = "the job `looks` stopped: signing in is refused: 401";
+    assert_eq!(findings(&browser.ask(with("wrong"))), [refused]);
 }
 
 #[test]

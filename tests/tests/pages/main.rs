@@ -1,3 +1,7 @@
 //! The dashboard's pages, in a browser.
 
 mod ground;
+mod site;
+mod stock;
+mod stocked;
+mod words;
