@@ -1,7 +1,7 @@
 // What an operator does: signs in, starts a rotation, watches it, does what failed again by keyboard alone.
 import { open } from './browser.mjs'
 
-const PATIENCE = 120_000
+const PATIENCE = 60_000
 
 /** Signs in, looks at the dry run, starts the rotation, and follows it without reloading until rows are quarantined. */
 export async function start(browser, { url, token, picture }) {
@@ -14,7 +14,7 @@ export async function start(browser, { url, token, picture }) {
   await page.getByRole('link', { name: 'Start a rotation' }).click()
   await page.getByLabel('To which key').selectOption({ index: 1 })
   await page.getByRole('button', { name: 'Show what it would do' }).click()
-  await page.getByText('Nothing that was found would stop it').waitFor()
+  await page.getByRole('heading', { name: 'What it would do' }).waitFor()
   const forecast = await page.locator('table tbody tr').allInnerTexts()
   await page.getByLabel('Why').fill('cryptoperiod over')
   await page.getByRole('button', { name: 'Start the rotation' }).click()

@@ -38,7 +38,7 @@ pub(super) fn stood_still(series: &Series<'_>, part: &Part) -> String {
 /// How long it stood still, as the end of a sentence.
 fn still(series: &Series<'_>, parts: &[Part]) -> String {
     let stood: Vec<_> = parts.iter().filter(|part| part.rate.is_none()).collect();
-    let length = duration(stood.iter().map(|part| part.to - part.from).sum());
+    let length = duration(stood.iter().map(|part| part.to - part.from).sum::<i64>());
     match stood.iter().any(|part| series.are_few(part.from)) {
         _ if stood.is_empty() => String::new(),
         true => format!("; stood still for up to {length}"),
