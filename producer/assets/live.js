@@ -6,8 +6,8 @@
   "use strict";
   const STALE_AFTER = 10_000;
   const POLL_EVERY = 5_000;
-  // Times that are told as ages, and what no event tells of: a queue that went.
-  const ANYWAY_EVERY = 30_000;
+  // For times that are told as ages, and what no event tells of: a ledger or a queue that went.
+  const ANYWAY_EVERY = 10_000;
   const main = () => document.getElementById("main");
   const banner = document.getElementById("connection");
   let fresh = Date.now();

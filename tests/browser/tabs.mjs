@@ -33,7 +33,7 @@ export async function tabs(browser, { url, token, path, tabs: n, steps, go }) {
         if (gone) await page.locator('#connection').waitFor({ state: 'hidden' })
       } catch {
         const seen = await page.locator('body').innerText()
-        told.push(`after \`${say}\` a tab does not show ${expect ?? banner ?? 'that it is connected'}: ${seen.slice(0, 300)}`)
+        told.push(`after \`${say}\` a tab does not show ${[expect, banner, gone && 'that it is connected'].filter(Boolean).join(' and ')}: ${seen.slice(0, 300)}`)
       }
     }
   }

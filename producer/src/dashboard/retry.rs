@@ -72,7 +72,11 @@ pub(super) async fn count(
     let db = app.ledger().db();
     let status = read::status(db, id).await.map_err(problem)?;
     let filter = retry_filter(which.clone().as_asked());
-    let would = retry::count_matching(db, id, &filter).await.map_err(problem)?;
+    // Of one that has ended nothing is done again.
+    let would = match status.completed_at {
+        Some(_) => retry::Matching::default(),
+        None => retry::count_matching(db, id, &filter).await.map_err(problem)?,
+    };
     let [batches, rows] = [would.batches, would.rows].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
     let frame = Frame::new(&caller, "/rotations", String::new()).still();
     Ok(page(&Page { frame, status, which, batches, rows, key: fresh_key() }, None))

@@ -1,6 +1,7 @@
 //! The dashboard's pages, in a browser.
 
 mod ground;
+mod looks;
 mod site;
 mod stock;
 mod stocked;
