@@ -58,10 +58,12 @@
     trouble = said || `The server answered ${event.detail.xhr.status}.`;
     show();
   });
-  document.addEventListener("htmx:sendError", () => {
-    trouble = "The server does not answer.";
-    show();
-  });
+  for (const silent of ["htmx:sendError", "htmx:timeout"]) {
+    document.addEventListener(silent, () => {
+      trouble = "The server does not answer.";
+      show();
+    });
+  }
 
   // A page that is left gives up what it had asked for, which is no error.
   let asking = null;

@@ -15,7 +15,7 @@ export async function tabs(browser, { url, token, path, tabs: n, steps, go }) {
   const pages = []
   for (let i = 0; i < n; i++) {
     const page = await context.newPage()
-    page.setDefaultTimeout(20_000)
+    page.setDefaultTimeout(40_000)
     await page.goto(new URL(path, url).href)
     pages.push(page)
   }

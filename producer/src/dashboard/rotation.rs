@@ -27,7 +27,7 @@ use reseal_http::{Path, Problem, Query};
 const LOOKED_BACK_MS: i64 = 60 * 60_000;
 /// Bins of the strip for each table.
 const BINS: i64 = 100;
-const EVENTS_MAX: u64 = 12;
+const EVENTS_MAX: u64 = 8;
 
 /// What is said above it.
 pub(super) enum Said {
@@ -105,6 +105,7 @@ pub(super) async fn render(app: &App, caller: &Caller, id: i64, said: Said) -> R
     let status = read::status(db, id).await.map_err(problem)?;
     let now = now_ms(db).await.map_err(|e| problem(e.into()))?;
     let until = rotation.completed_at.unwrap_or(now);
+    let from = (until - LOOKED_BACK_MS).max(rotation.promoted_at.unwrap_or(rotation.requested_at));
     let samples = samples::of_rotation(db, id, until - LOOKED_BACK_MS..=until).await.map_err(problem)?;
     let strip = strip::of_rotation(db, id, BINS).await.map_err(problem)?;
     let subject = Audit { subject: Some(format!("rotation {id}")), ..Audit::default() };
@@ -117,7 +118,7 @@ pub(super) async fn render(app: &App, caller: &Caller, id: i64, said: Said) -> R
     let page_of = Page {
         frame,
         steps: steps(&rotation, &status),
-        speed: drawn::speed(&samples, now, until - LOOKED_BACK_MS..=until),
+        speed: drawn::speed(&samples, now, from..=until),
         bars: drawn::bars(&status.tables),
         strip: drawn::strip(&strip),
         failed: status.batches.get("failed").copied().unwrap_or(0),

@@ -16,9 +16,13 @@ use reseal_entities::{
 };
 use reseal_http::{Problem, RequestId};
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// How long a stream that is open may outlive its token or its session.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Whoever looks at a page is told within seconds that the ledger is away; a change is never cut off.
+const PAGE_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Who asks: what the audit calls them, and what they may.
 #[derive(Clone, Debug)]
@@ -50,7 +54,11 @@ pub(super) async fn authorize(State(app): State<App>, request: Request, next: Ne
     // Apart, because a body is not to be shared between threads, and the head is looked at across an await.
     let (mut head, body) = request.into_parts();
     let is_page = table::is_page(route(&head));
-    match admit(&app, &head, is_page).await {
+    let admitted = match is_page && head.method == Method::GET {
+        true => timeout(PAGE_PATIENCE, admit(&app, &head, is_page)).await.unwrap_or_else(|_| Err(ledger_silent())),
+        false => admit(&app, &head, is_page).await,
+    };
+    match admitted {
         Ok(caller) => {
             let is_private = caller.is_some();
             if let Some(caller) = caller {
@@ -71,6 +79,10 @@ pub(super) async fn authorize(State(app): State<App>, request: Request, next: Ne
         }
         Err(refused) => refused.into_response(),
     }
+}
+
+fn ledger_silent() -> Problem {
+    Problem::new(503, "ledger_failed", "the ledger does not answer: what goes on goes on, and this page comes back with it")
 }
 
 fn no_store(response: &mut Response) {
