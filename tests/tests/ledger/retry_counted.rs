@@ -2,18 +2,21 @@
 
 use reseal_entities::{
     ledger::{
-        Ledger,
+        Ledger, quarantine,
         retry::{Matching, Retried, RetryFilter, count_matching, retry_matching},
     },
     quarantine::QuarantineState,
     state::{BatchState, RotationState},
 };
 use sea_orm::{ConnectionTrait, Iterable};
+use std::time::Duration;
 
 use crate::{
     ground::{alone, for_each_ledger, run},
     rows::{World, everything},
 };
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 async fn counted(ledger: &Ledger, w: &World, filter: &RetryFilter) -> Matching {
     count_matching(ledger.db(), w.id, filter).await.unwrap()
@@ -89,18 +92,23 @@ fn what_is_counted_before_a_retry_is_what_it_then_does() {
 }
 
 #[test]
-fn counting_before_a_retry_changes_nothing_and_locks_nothing() {
+fn counting_before_a_retry_changes_nothing_and_waits_for_nobody() {
     for_each_ledger(async |ledger| {
         let (w, _) = of_everything_one(ledger.db(), RotationState::Reencrypting).await;
-        let before = everything(ledger.db()).await;
+        let all_there_is = async || {
+            let rows = quarantine::list(ledger.db(), Some(w.id), true, 1_000).await.unwrap();
+            (everything(ledger.db()).await, rows)
+        };
+        let before = all_there_is().await;
         let all = RetryFilter { quarantined: true, ..RetryFilter::default() };
+        let alone = counted(&ledger, &w, &all).await;
+        assert_eq!(all_there_is().await, before);
         // given somebody in the middle of a retry
         let txn = ledger.begin().await.unwrap();
         retry_matching(&txn, "ada", w.id, &all).await.unwrap();
-        let seen = counted(&ledger, &w, &all).await;
+        let beside = tokio::time::timeout(PATIENCE, counted(&ledger, &w, &all)).await.expect("it does not wait");
         txn.rollback().await.unwrap();
-        assert_eq!(seen, counted(&ledger, &w, &all).await);
-        assert_eq!(everything(ledger.db()).await, before);
+        assert_eq!(beside, alone);
     });
 }
 
