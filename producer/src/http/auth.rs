@@ -82,7 +82,11 @@ pub(super) async fn authorize(State(app): State<App>, request: Request, next: Ne
 }
 
 fn ledger_silent() -> Problem {
-    Problem::new(503, "ledger_failed", "the ledger does not answer: what goes on goes on, and this page comes back with it")
+    Problem::new(
+        503,
+        "ledger_failed",
+        "the ledger does not answer: what goes on goes on, and this page comes back with it",
+    )
 }
 
 fn no_store(response: &mut Response) {

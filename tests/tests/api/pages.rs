@@ -4,59 +4,11 @@ use crate::{
     site::Site,
     visitor::{Visitor, header},
 };
-use axum::routing::{MethodFilter, on};
 use reqwest::{Method, StatusCode};
 use reseal_entities::{audit_head, ledger::Ledger, tokens::Role};
 use reseal_producer::http::{Access, PAGES, TABLE};
 use reseal_tests::for_each_ledger;
 use sea_orm::{EntityTrait, Iterable};
-use utoipa_axum::router::OpenApiRouter;
-
-/// Pages that the table has and the server has not: here something else answers in their place, behind the same doors.
-/// A server that has one does not start until it is taken out.
-const NOT_YET: &[(Method, &str)] = &[
-    (Method::GET, "/"),
-    (Method::GET, "/rotations"),
-    (Method::POST, "/rotations"),
-    (Method::GET, "/rotations/new"),
-    (Method::POST, "/rotations/new"),
-    (Method::GET, "/rotations/{id}"),
-    (Method::POST, "/rotations/{id}/pause"),
-    (Method::POST, "/rotations/{id}/resume"),
-    (Method::POST, "/rotations/{id}/cancel"),
-    (Method::POST, "/rotations/{id}/rollback"),
-    (Method::POST, "/rotations/{id}/limits"),
-    (Method::POST, "/rotations/{id}/approve"),
-    (Method::POST, "/rotations/{id}/dismiss"),
-    (Method::GET, "/rotations/{id}/retry"),
-    (Method::POST, "/rotations/{id}/retry"),
-    (Method::GET, "/rotations/{id}/batches"),
-    (Method::GET, "/rotations/{id}/failures"),
-    (Method::GET, "/rotations/{id}/quarantine"),
-    (Method::POST, "/quarantine/{id}/resolve"),
-    (Method::GET, "/batches/{id}"),
-    (Method::POST, "/batches/{id}/retry"),
-    (Method::POST, "/batches/{id}/split"),
-    (Method::GET, "/keys"),
-    (Method::GET, "/keys/{key_id}"),
-    (Method::POST, "/keys/{key_id}/clear"),
-    (Method::POST, "/census"),
-    (Method::GET, "/operations/{id}"),
-    (Method::GET, "/workers"),
-    (Method::POST, "/workers/{name}/drain"),
-    (Method::GET, "/audit"),
-    (Method::GET, "/audit/export"),
-    (Method::GET, "/live"),
-    (Method::GET, "/assets/{name}"),
-];
-
-/// What answers in the place of what is not there yet.
-pub(crate) fn stand_ins() -> OpenApiRouter {
-    NOT_YET.iter().fold(OpenApiRouter::new(), |router, (method, route)| {
-        let method = MethodFilter::try_from(method.clone()).expect("a method");
-        router.route(route, on(method, async || "in its place"))
-    })
-}
 
 /// With the parameters of things that are not there.
 fn path(route: &str) -> String {
@@ -91,8 +43,11 @@ fn every_page_opens_only_for_who_has_the_right_that_the_table_says() {
                 assert_ne!(status, StatusCode::UNAUTHORIZED, "{about}");
                 assert_eq!(status == StatusCode::FORBIDDEN, !may(access, role), "{about}: {status}");
                 assert!(!status.is_server_error() && status != StatusCode::METHOD_NOT_ALLOWED, "{about}: {status}");
-                let text = answer.text().await.expect("a body");
-                assert!(!text.contains("unknown_route"), "{about}: nothing answers");
+                // That one does not end.
+                if *route != "/live" {
+                    let text = answer.text().await.expect("a body");
+                    assert!(!text.contains("unknown_route"), "{about}: nothing answers");
+                }
             }
         }
     });

@@ -1,6 +1,5 @@
 //! A server with a token of every role.
 
-use crate::pages::stand_ins;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use reseal_entities::{
     ledger::{Ledger, keys, tokens},
@@ -62,7 +61,7 @@ impl Site {
         let kek = format!("file:{}", files.dir().join("kek").display());
         let kek = kek::create(&kek).expect("a KEK");
         let storage = Storage::with_kek(ledger.clone(), kek, Options::default()).expect("keysets");
-        let more = service(storage, ServiceLimits::default()).merge(stand_ins());
+        let more = service(storage, ServiceLimits::default());
         let router = http::router(app.clone(), more);
         let serving = tokio::spawn(async move {
             http::serve(&app, router, listening, async { drop(stopped.await) }).await.expect("served");
