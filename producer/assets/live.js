@@ -34,6 +34,8 @@
     waiting = false;
     htmx.trigger(main(), "changed");
   };
+  // A browser lets tabs that ask for the same address wait for one another, to share what may be kept. Nothing of a page may.
+  document.addEventListener("htmx:configRequest", (event) => (event.detail.parameters._ = crypto.getRandomValues(new Uint32Array(1))[0]));
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden && waiting) refresh();
   });

@@ -4,6 +4,8 @@
 //! a page for itself again when something has happened. What a page does it does by the API's own functions, so both
 //! refuse the same things; which right each asks for stands in the one table of routes.
 
+#![expect(clippy::result_large_err, reason = "a problem is made once, and answered")]
+
 mod assets;
 mod audit;
 mod batch;

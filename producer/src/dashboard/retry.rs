@@ -45,7 +45,7 @@ impl Which {
         self.quarantined.as_deref() != Some("no")
     }
 
-    fn as_asked(self) -> Retry {
+    fn into_asked(self) -> Retry {
         let quarantined = Some(self.with_rows());
         Retry { batch_ids: self.batch.map(|id| vec![id]), code: self.code, table: self.table, quarantined }
     }
@@ -71,7 +71,7 @@ pub(super) async fn count(
 ) -> Result<Response, Problem> {
     let db = app.ledger().db();
     let status = read::status(db, id).await.map_err(problem)?;
-    let filter = retry_filter(which.clone().as_asked());
+    let filter = retry_filter(which.clone().into_asked());
     // Of one that has ended nothing is done again.
     let would = match status.completed_at {
         Some(_) => retry::Matching::default(),
@@ -90,6 +90,6 @@ pub(super) async fn retry(
     Form(which): Form<Which>,
 ) -> Result<Response, Problem> {
     let asker = operations_asker(&caller, request_id, which.key.clone());
-    let (operation, _) = retry_matching(&app, &asker, id, which.as_asked()).await?;
+    let (operation, _) = retry_matching(&app, &asker, id, which.into_asked()).await?;
     Ok(Redirect::to(&format!("/operations/{}", operation.id)).into_response())
 }
