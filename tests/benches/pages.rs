@@ -1,10 +1,15 @@
-//! What the strip of a rotation of 100,000 batches takes, beside an ended rotation of as many: the median of looks, after
-//! which dashboards look twice a second.
+//! What a rotation of 100,000 batches takes to be looked at, beside an ended rotation of as many: its strip, and each
+//! of its pages from the request to the last byte. Medians; a page is to take less than 300 ms.
 
-use reseal_entities::ledger::{Ledger, strip};
+use reseal_entities::{
+    ledger::{Ledger, sessions, strip, tokens},
+    tokens::Role,
+};
+use reseal_producer::http::{self, App, Listen, Listening, Rules, Settings};
 use reseal_tests::for_each_ledger;
 use sea_orm::ConnectionTrait;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use utoipa_axum::router::OpenApiRouter;
 
 const LOOKS: usize = 21;
 
@@ -36,6 +41,7 @@ fn main() {
             ledger.db().execute_unprepared(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
         }
         look(&ledger).await;
+        look_at_pages(&ledger).await;
     });
 }
 
@@ -54,4 +60,44 @@ async fn look(ledger: &Ledger) {
     took.sort_unstable();
     let backend = ledger.db().get_database_backend();
     println!("{backend:?}: {bins} bins of 100,000 batches in {:.1} ms", took[LOOKS / 2].as_secs_f64() * 1_000.0);
+}
+
+/// The pages of a rotation, of what failed, and of all there is.
+const PAGES: [&str; 5] = ["/", "/rotations/1", "/rotations/1/batches", "/rotations/1/failures", "/rotations/1/quarantine"];
+
+#[expect(clippy::print_stdout, reason = "a bench prints")]
+async fn look_at_pages(ledger: &Ledger) {
+    let rules = Rules { clear_after: None, writer_ttl: Duration::ZERO, batch_rows: 10, two_person: false };
+    let settings = Settings { rules, on_loopback: true, tls: false, requests_per_second: 10_000 };
+    let app = App::open(ledger.clone(), None, None, settings);
+    let listen = Listen { bind: "127.0.0.1:0".parse().expect("an address"), tls: None };
+    let listening = Listening::at(listen).await.expect("a free port");
+    let url = listening.url().expect("its address");
+    let cookie = format!("reseal={}", session(ledger).await);
+    let router = http::router(app.clone(), OpenApiRouter::new());
+    let serving = tokio::spawn(async move { http::serve(&app, router, listening, std::future::pending()).await });
+    let browser = reqwest::Client::new();
+    for page in PAGES {
+        let mut took = Vec::with_capacity(LOOKS);
+        let mut bytes = 0;
+        for _ in 0..LOOKS {
+            let began = Instant::now();
+            let answer = browser.get(format!("{url}{page}")).header("cookie", &cookie).send().await.expect("an answer");
+            assert_eq!(answer.status(), 200, "{page}");
+            bytes = answer.bytes().await.expect("a page").len();
+            took.push(began.elapsed());
+        }
+        took.sort_unstable();
+        println!("{page:<26} {:>7.1} ms, {bytes} bytes", took[LOOKS / 2].as_secs_f64() * 1_000.0);
+    }
+    serving.abort();
+}
+
+async fn session(ledger: &Ledger) -> String {
+    let txn = ledger.begin().await.expect("a transaction");
+    let new = tokens::New { name: None, role: Role::Admin, expires_in_ms: None, requests_per_second: None };
+    let (token, _) = tokens::create(&txn, "bench", &new).await.expect("a token");
+    let (_, secret) = sessions::open(&txn, &token).await.expect("a session");
+    txn.commit().await.expect("committed");
+    secret
 }
