@@ -63,7 +63,8 @@ async fn look(ledger: &Ledger) {
 }
 
 /// The pages of a rotation, of what failed, and of all there is.
-const PAGES: [&str; 5] = ["/", "/rotations/1", "/rotations/1/batches", "/rotations/1/failures", "/rotations/1/quarantine"];
+const PAGES: [&str; 5] =
+    ["/", "/rotations/1", "/rotations/1/batches", "/rotations/1/failures", "/rotations/1/quarantine"];
 
 #[expect(clippy::print_stdout, reason = "a bench prints")]
 async fn look_at_pages(ledger: &Ledger) {

@@ -2,7 +2,7 @@
 
 use super::{
     assets,
-    form::{fresh_key, some},
+    form::{Once, fresh_key},
     frame::{Done, Frame, page, to},
     numbers,
     tone::Tone,
@@ -27,7 +27,6 @@ use reseal_entities::{
     state::BatchState,
 };
 use reseal_http::{Form, Path, Problem, Query, RequestId};
-use serde::Deserialize;
 
 #[derive(Template)]
 #[template(path = "batch.html")]
@@ -88,13 +87,6 @@ async fn render(app: &App, caller: &Caller, id: i64, said: Result<Done, Problem>
         Err(problem) => (frame.refusing(Some(&problem)), Some(problem)),
     };
     Ok(page(&Page { frame, batch, table, status, attempts, lost, key: fresh_key(), now }, refused.as_ref()))
-}
-
-/// The form's key: sent twice, it is done once.
-#[derive(Deserialize)]
-pub(super) struct Once {
-    #[serde(default, deserialize_with = "some")]
-    key: Option<String>,
 }
 
 pub(super) async fn retry(

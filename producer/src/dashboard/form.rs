@@ -11,6 +11,13 @@ pub(super) struct Why {
     pub(super) reason: Option<String>,
 }
 
+/// The form's key: sent twice, it is done once.
+#[derive(Deserialize)]
+pub(super) struct Once {
+    #[serde(default, deserialize_with = "some")]
+    pub(super) key: Option<String>,
+}
+
 /// The text of a field, unless it is blank.
 pub(super) fn some<'de, D: Deserializer<'de>>(field: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(field)?;

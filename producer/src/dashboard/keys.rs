@@ -2,7 +2,7 @@
 
 use super::{
     assets,
-    form::{fresh_key, some},
+    form::{Once, fresh_key},
     frame::{Done, Frame, page},
     numbers,
     tone::Tone,
@@ -84,13 +84,6 @@ pub(super) async fn show(
     let now = now_ms(db).await.map_err(|e| problem(e.into()))?;
     let frame = Frame::new(&caller, "/keys", "/keys".to_owned()).done(&done);
     Ok(page(&Page { frame, keysets, census, census_at, key: fresh_key(), now }, None))
-}
-
-/// The form's key: sent twice, it is done once.
-#[derive(Deserialize)]
-pub(super) struct Once {
-    #[serde(default, deserialize_with = "some")]
-    key: Option<String>,
 }
 
 pub(super) async fn census(

@@ -183,5 +183,6 @@ fn what_is_found_fails_the_test_line_by_line() {
     let said = failed.downcast_ref::<String>().expect("a text");
     assert_eq!(said, "1 findings:\n/nowhere: answers 404, not 200 [dark 375]");
     let unknown = browser.ask(json!({"kind": "dreams"}));
-    assert_eq!(findings(&unknown), ["the job `dreams` stopped: there are jobs of looks"]);
+    let said = findings(&unknown);
+    assert!(said.len() == 1 && said[0].starts_with("the job `dreams` stopped: there are jobs of looks"), "{said:?}");
 }
