@@ -18,6 +18,8 @@
   // What a person is at is left alone: open details, and a form in which something was typed.
   const keep = Idiomorph.defaults.callbacks;
   keep.beforeNodeMorphed = (old) => !(old.dataset && "typed" in old.dataset);
+  // What was said of the last press stays until the page is left.
+  keep.beforeNodeRemoved = (old) => old.id !== "said";
   keep.beforeAttributeUpdated = (name, node) => !(name === "open" && node.tagName === "DETAILS");
   document.addEventListener("input", (event) => {
     const form = event.target.closest("form");

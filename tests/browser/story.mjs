@@ -22,11 +22,13 @@ export async function start(browser, { url, token, picture }) {
   const loaded = await page.evaluate(() => performance.timeOrigin)
   // Progress and failures appear by themselves.
   await page.getByText(/[1-9][0-9]* quarantined rows?/).first().waitFor()
+  const said = await page.locator('#said', { hasText: 'Done.' }).isVisible()
   const same = loaded === (await page.evaluate(() => performance.timeOrigin))
   await page.goto(new URL('/rotations/1/failures', url).href)
   const causes = await page.locator('section h2 code').allInnerTexts()
   if (picture) await page.screenshot({ path: picture, fullPage: true })
   const told = findings()
+  if (!said) told.push('what was said of the last press went with the page that was morphed')
   if (!same) told.push('the page was loaded anew while it followed the rotation')
   if (forecast.length !== 3) told.push(`the dry run tells of ${forecast.length} tables, not of 3`)
   await context.close()

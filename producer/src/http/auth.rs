@@ -54,9 +54,12 @@ pub(super) async fn authorize(State(app): State<App>, request: Request, next: Ne
     // Apart, because a body is not to be shared between threads, and the head is looked at across an await.
     let (mut head, body) = request.into_parts();
     let is_page = table::is_page(route(&head));
+    // Who is refused for want of a right is known all the same, and their page says so.
+    let mut known = None;
+    let admitting = admit(&app, &head, is_page, &mut known);
     let admitted = match is_page && head.method == Method::GET {
-        true => timeout(PAGE_PATIENCE, admit(&app, &head, is_page)).await.unwrap_or_else(|_| Err(ledger_silent())),
-        false => admit(&app, &head, is_page).await,
+        true => timeout(PAGE_PATIENCE, admitting).await.unwrap_or_else(|_| Err(ledger_silent())),
+        false => admitting.await,
     };
     match admitted {
         Ok(caller) => {
@@ -73,6 +76,9 @@ pub(super) async fn authorize(State(app): State<App>, request: Request, next: Ne
             response
         }
         Err(refused) if is_page => {
+            if let Some(caller) = known {
+                head.extensions.insert(caller);
+            }
             let mut response = session::refused(&head, refused);
             no_store(&mut response);
             response
@@ -97,7 +103,7 @@ fn route(head: &Parts) -> &str {
     head.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str)
 }
 
-async fn admit(app: &App, head: &Parts, is_page: bool) -> Result<Option<Caller>, Problem> {
+async fn admit(app: &App, head: &Parts, is_page: bool, known: &mut Option<Caller>) -> Result<Option<Caller>, Problem> {
     // First of all, and whoever asks: a foreign page must not even sign somebody in or out.
     if is_page && ![Method::GET, Method::HEAD].contains(&head.method) {
         same_origin::check(&head.headers, app.settings().tls)?;
@@ -121,7 +127,11 @@ async fn admit(app: &App, head: &Parts, is_page: bool) -> Result<Option<Caller>,
         false => bearer::authenticate(app, head).await?,
     };
     match right {
-        Some(right) if !caller.may(right) => Err(forbidden(&caller, right)),
+        Some(right) if !caller.may(right) => {
+            let refused = forbidden(&caller, right);
+            *known = Some(caller);
+            Err(refused)
+        }
         _ => Ok(Some(caller)),
     }
 }

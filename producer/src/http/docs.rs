@@ -92,7 +92,10 @@ async fn nothing_here(headers: HeaderMap, request: Request) -> Response {
     let problem = Problem::new(404, "unknown_route", "there is nothing here: see /docs");
     let accepts = headers.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok()).unwrap_or_default();
     match accepts.contains("text/html") && !request.uri().path().starts_with("/v1/") {
-        true => dashboard::refused(&request.into_parts().0, problem),
+        true => {
+            let problem = Problem::new(404, "unknown_route", "there is no such page");
+            dashboard::refused(&request.into_parts().0, problem)
+        }
         false => problem.into_response(),
     }
 }
