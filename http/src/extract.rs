@@ -87,7 +87,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Form<T> {
             RawFormRejection::BytesRejection(e) => unreadable(&e),
             e => Problem::new(415, "unsupported_media_type", e.body_text()),
         })?;
-        if form.0.windows(3).any(|window| window == b"%00") {
+        if form.0.contains(&0) || form.0.windows(3).any(|window| window == b"%00") {
             return Err(Problem::invalid("form", "a text in it holds a NUL character"));
         }
         let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(&form.0));

@@ -57,7 +57,6 @@ pub(crate) fn routes() -> Router<App> {
         .route("/rotations/{id}/batches", get(batches::show))
         .route("/rotations/{id}/failures", get(failures::show))
         .route("/rotations/{id}/quarantine", get(quarantine::show))
-        .route("/quarantine/{id}/resolve", post(quarantine::resolve))
         .route("/batches/{id}", get(batch::show))
         .route("/batches/{id}/retry", post(batch::retry))
         .route("/batches/{id}/split", post(batch::split))

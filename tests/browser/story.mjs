@@ -41,7 +41,8 @@ export async function retry(browser, { url, token, cause, key }) {
   const page = await context.newPage()
   page.setDefaultTimeout(PATIENCE)
   await page.goto(new URL('/rotations/1/failures', url).href)
-  await page.keyboard.type(token) // the field has the focus
+  await page.locator('input[name="token"]:focus').waitFor()
+  await page.keyboard.type(token)
   await page.keyboard.press('Enter')
   await page.getByRole('heading', { name: 'What failed in rotation 1' }).waitFor()
   await tabTo(page, `section[aria-label^="${cause} "] button`)

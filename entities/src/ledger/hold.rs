@@ -45,14 +45,21 @@ pub async fn note_use(txn: &impl ConnectionTrait, actor: &str, key_id: i64, plac
     Ok(true)
 }
 
-/// Lets a held clearing go on. In the caller's transaction. Says what held it.
+/// Lets a held clearing go on. In the caller's transaction. Says what held it. With `seen`, the time of the hold that a
+/// person has looked at, a later one is not dismissed with it.
 pub async fn dismiss(
     txn: &impl ConnectionTrait,
     actor: &str,
     rotation_id: i64,
     note: &str,
+    seen: Option<i64>,
 ) -> Result<String, LedgerError> {
-    let rotation = super::read::rotation(txn, rotation_id).await?;
+    let rotation = super::read::locked(txn, rotation_id).await?;
+    if seen.is_some() && rotation.hold_at.is_some() && rotation.hold_at != seen {
+        let message =
+            format!("rotation {rotation_id} is held anew, by a use that came after the one that was seen: look again");
+        return Err(LedgerError::refused("held_anew", message));
+    }
     let dismissed = rotations::Entity::update_many()
         .col_expr(rotations::Column::HoldAt, Expr::value(Option::<i64>::None))
         .col_expr(rotations::Column::HoldDetail, Expr::value(Option::<String>::None))

@@ -31,7 +31,11 @@ pub(super) fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(field:
 
 /// A text that must be there.
 pub(super) fn required(text: Option<String>, name: &str, why: &str) -> Result<String, Problem> {
-    text.ok_or_else(|| Problem::invalid(name, why))
+    match text {
+        None => Err(Problem::invalid(name, why)),
+        Some(text) if text.chars().count() > 1_000 => Err(Problem::invalid(name, "longer than 1000 characters")),
+        Some(text) => Ok(text),
+    }
 }
 
 /// A fresh idempotency key for a form: sent twice, it is done once.

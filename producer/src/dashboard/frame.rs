@@ -80,7 +80,6 @@ impl Frame {
             Some("start") => "It is requested; a worker begins within seconds.",
             Some("retry") => "It is done again.",
             Some("split") => "It will be split when a worker takes it next.",
-            Some("resolve") => "The row is marked as resolved. If it is still wrong, the sweep finds it again.",
             Some("drain") => "The worker finishes what it has in hand, and leaves.",
             _ => return self,
         };

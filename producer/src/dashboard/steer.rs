@@ -61,11 +61,20 @@ pub(super) async fn limit((app, caller, id): Asked, Form(new): Form<NewLimits>) 
     }
 }
 
-pub(super) async fn dismiss((app, caller, id): Asked, Form(why): Form<Why>) -> Result<Response, Problem> {
+/// What was found out about a use of a key, and which use that was.
+#[derive(Deserialize)]
+pub(super) struct Looked {
+    #[serde(default, deserialize_with = "form::some")]
+    reason: Option<String>,
+    #[serde(default, deserialize_with = "parsed")]
+    held_at: Option<i64>,
+}
+
+pub(super) async fn dismiss((app, caller, id): Asked, Form(looked): Form<Looked>) -> Result<Response, Problem> {
     let done = async {
-        let note = form::required(why.reason, "note", "say what was found out about the use of the key")?;
+        let note = form::required(looked.reason, "note", "say what was found out about the use of the key")?;
         let txn = steering::begin(&app).await?;
-        hold::dismiss(&txn, &caller.actor, id.0, &note).await.map_err(crate::http::problem)?;
+        hold::dismiss(&txn, &caller.actor, id.0, &note, looked.held_at).await.map_err(crate::http::problem)?;
         steering::commit(txn).await
     };
     match done.await {

@@ -92,7 +92,6 @@ pub const PAGES: &[Route] = &[
     (Method::GET, "/rotations/{id}/batches", VIEW),
     (Method::GET, "/rotations/{id}/failures", VIEW),
     (Method::GET, "/rotations/{id}/quarantine", VIEW),
-    (Method::POST, "/quarantine/{id}/resolve", KEYS),
     (Method::GET, "/batches/{id}", VIEW),
     (Method::POST, "/batches/{id}/retry", OPERATE),
     (Method::POST, "/batches/{id}/split", OPERATE),

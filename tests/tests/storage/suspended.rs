@@ -34,7 +34,9 @@ async fn the_waiting_time_is_over(site: &Site) {
 
 async fn dismiss(site: &Site, id: i64) {
     let txn = site.engine.ledger.begin().await.unwrap();
-    hold::dismiss(&txn, "a person", id, "a forgotten cache, emptied").await.unwrap();
+    let later = hold::dismiss(&txn, "a person", id, "another one was seen", Some(1)).await;
+    assert_eq!(later.unwrap_err().code(), "held_anew");
+    hold::dismiss(&txn, "a person", id, "a forgotten cache, emptied", None).await.unwrap();
     txn.commit().await.unwrap();
 }
 

@@ -57,7 +57,7 @@ pub(super) async fn mark(args: Compromise, context: &Context) -> Result<Exit, Fa
 pub(super) async fn dismiss(args: Dismiss, context: &Context) -> Result<Exit, Failure> {
     let ledger = ground::ledger_only(&context.config()?).await?;
     let txn = ledger.begin().await?;
-    let held = hold::dismiss(&txn, &actor(), args.rotation, &args.note).await?;
+    let held = hold::dismiss(&txn, &actor(), args.rotation, &args.note, None).await?;
     txn.commit().await?;
     let status = read::status(ledger.db(), args.rotation).await?;
     let object = json!({"id": args.rotation, "dismissed": held, "state": status.state, "summary": status.summary});
