@@ -12,9 +12,9 @@ use std::fmt::Write;
 const TABLES: usize = 12;
 /// Pieces of a table that are told apart.
 const BINS: usize = 120;
-/// What three tables may take, and what each further one may take.
+/// What three tables may take, and what more of them may, together: a page has a weight.
 const BYTES: usize = 12_000;
-const BYTES_EACH: usize = 4_000;
+const BYTES_OF_MANY: usize = 8_000;
 /// In pixels, what rises above and hangs below included.
 const HEIGHT: i64 = 26;
 
@@ -27,7 +27,7 @@ pub(crate) struct Strip<'a> {
 }
 
 /// The strips of a rotation with their legend. Of more than twelve tables those with failed batches come first, and it says how
-/// many are not shown. Three tables take 12 KB at most whatever the number of batches, at the cost of wider
+/// many are not shown. Three tables take 12 KB at most and more of them about 8 KB, whatever the number of batches, at the cost of wider
 /// pieces where batches of all kinds stand side by side.
 pub(crate) fn strip(strips: &[Strip<'_>]) -> String {
     if strips.iter().all(|strip| strip.bins.is_empty()) {
@@ -39,7 +39,7 @@ pub(crate) fn strip(strips: &[Strip<'_>]) -> String {
     }
     let hidden = shown.split_off(shown.len().min(TABLES));
     let most = shown.iter().map(|strip| strip.bins.len()).max().unwrap_or(0);
-    let room = BYTES.max(BYTES_EACH * shown.len()) - LEGEND.len() - 200;
+    let room = if shown.len() > 3 { BYTES_OF_MANY } else { BYTES } - LEGEND.len() - 200;
     let drawn = |width: usize| shown.iter().map(|strip| table(strip, width)).collect::<String>();
     let mut width = most.div_ceil(BINS).max(1);
     let mut tables = drawn(width);
