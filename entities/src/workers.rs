@@ -32,6 +32,8 @@ pub struct Model {
     pub seen_at: i64,
     /// When a person asked it to drain.
     pub drain_requested_at: Option<i64>,
+    /// Rows that it changed a second, lately.
+    pub rows_per_second: Option<i64>,
 }
 
 /// None.
@@ -80,6 +82,7 @@ mod tests {
                 started_at: 0,
                 seen_at: 0,
                 drain_requested_at: None,
+                rows_per_second: None,
             };
             assert_eq!((worker.loaded(), worker.standing(0)), (vec![7], "running"));
             worker.host().to_owned()

@@ -12,6 +12,7 @@ mod m0007_people;
 mod m0008_operations;
 mod m0009_sessions;
 mod m0010_attempts;
+mod m0011_pace;
 mod run;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -36,6 +37,7 @@ impl MigratorTrait for Ledger {
             Box::new(m0008_operations::Migration),
             Box::new(m0009_sessions::Migration),
             Box::new(m0010_attempts::Migration),
+            Box::new(m0011_pace::Migration),
         ]
     }
 

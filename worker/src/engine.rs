@@ -1,12 +1,12 @@
 //! The engine's steps, as the worker performs them.
 
-use crate::{Asked, Drain, Presence, State, Steps};
+use crate::{Asked, Drain, Presence, State, Steps, pace::Pace};
 use reseal_engine::{Engine, EngineError, clear, dispatch::Dispatcher, operation, plan, prove, reencrypt};
 use reseal_entities::{
     job::{Doorbell, Job, JobKind},
     ledger::{dispatch, presence},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// Performs jobs with an engine. The engine carries the worker's name, so that leases, audit and
 /// presence speak of the same worker.
@@ -14,13 +14,14 @@ use std::sync::Arc;
 pub struct EngineSteps {
     engine: Arc<Engine>,
     dispatcher: Arc<Dispatcher>,
+    pace: Arc<Pace>,
 }
 
 impl EngineSteps {
     /// For `engine`, whose `worker` must be the name that [`crate::run`] is given.
     #[must_use]
     pub fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, dispatcher: Arc::default() }
+        Self { engine, dispatcher: Arc::default(), pace: Arc::default() }
     }
 
     async fn step(&self, job: &Job, drain: &Drain) -> Result<(), EngineError> {
@@ -36,13 +37,15 @@ impl EngineSteps {
     }
 
     async fn sign(&self, seen: &Presence, state: &'static str) -> Result<Asked, String> {
+        let reencrypted = self.engine.reencrypted();
         let sign = presence::Sign {
             name: seen.name.clone(),
             version: seen.version.to_owned(),
             state,
             lanes: i32::try_from(seen.lanes).unwrap_or(i32::MAX),
             jobs_running: i32::try_from(seen.jobs_running).unwrap_or(i32::MAX),
-            reencrypted: self.engine.reencrypted(),
+            reencrypted,
+            rows_per_second: self.pace.note(Instant::now(), reencrypted),
             keys_loaded: format!("{:?}", self.engine.keyring.loaded()),
         };
         let drain = presence::beat(self.engine.ledger.db(), &sign).await.map_err(|e| e.to_string())?;

@@ -9,6 +9,7 @@ mod drain;
 mod engine;
 mod jobs;
 mod loops;
+mod pace;
 mod presence;
 mod process;
 mod pulse;

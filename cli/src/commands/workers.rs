@@ -41,19 +41,30 @@ pub(crate) async fn run(command: Workers, context: &Context) -> Result<Exit, Fai
 
 async fn list(all: bool, context: &Context) -> Result<Exit, Failure> {
     let ledger = ground::ledger_only(&context.config()?).await?;
-    let mut table =
-        Table::new(&["worker", "version?", "state", "since?", "lanes#", "jobs#", "re-encrypted#", "keys#", "seen?"]);
+    let mut table = Table::new(&[
+        "worker",
+        "version?",
+        "state",
+        "since?",
+        "lanes#",
+        "jobs#",
+        "re-encrypted#",
+        "rows/s#",
+        "keys#",
+        "seen?",
+    ]);
     let mut objects = Vec::new();
-    for (w, unseen_ms) in presence::remembered(ledger.db()).await? {
-        let state = w.standing(unseen_ms);
-        if !all && matches!(state, "stopped" | "lost") {
+    for seen in presence::remembered(ledger.db()).await? {
+        if !all && seen.has_ended() {
             continue;
         }
+        let (w, state, rows_per_second) = (&seen.worker, seen.standing(), seen.rows_per_second());
         let keys = w.loaded();
         objects.push(json!({
             "name": w.name, "host": w.host(), "version": w.version, "state": state,
             "started_at": time(w.started_at), "seen_at": time(w.seen_at), "lanes": w.lanes,
             "jobs_running": w.jobs_running, "reencrypted": w.reencrypted, "keys_loaded": keys,
+            "rows_per_second": rows_per_second, "batches": seen.batches,
             "drain_requested_at": w.drain_requested_at.map(time),
         }));
         table.row([
@@ -64,6 +75,7 @@ async fn list(all: bool, context: &Context) -> Result<Exit, Failure> {
             w.lanes.to_string(),
             w.jobs_running.to_string(),
             grouped(w.reencrypted),
+            rows_per_second.map(grouped).unwrap_or_default(),
             keys.len().to_string(),
             time(w.seen_at),
         ]);

@@ -4,13 +4,14 @@ use super::{
     LedgerError, audit,
     time::{now, now_ms, now_plus},
 };
-use crate::workers;
+use crate::{batches, rotations, state::BatchState, workers};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
-    sea_query::{Expr, ExprTrait, OnConflict},
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, ExprTrait, OnConflict, Query},
 };
 use serde_json::json;
+use std::collections::HashMap;
 
 /// A worker that was not seen for so long is taken for dead.
 pub const ALIVE_MS: i64 = 30_000;
@@ -30,6 +31,8 @@ pub struct Sign {
     pub jobs_running: i32,
     /// Rows that the database said this worker changed.
     pub reencrypted: i64,
+    /// The same a second, lately; none before the second sign.
+    pub rows_per_second: Option<i64>,
     /// The ids of the keys in its memory, a JSON array.
     pub keys_loaded: String,
 }
@@ -45,6 +48,7 @@ pub async fn beat(db: &impl ConnectionTrait, sign: &Sign) -> Result<bool, Ledger
         lanes: Set(sign.lanes),
         jobs_running: Set(sign.jobs_running),
         reencrypted: Set(sign.reencrypted),
+        rows_per_second: Set(sign.rows_per_second),
         keys_loaded: Set(sign.keys_loaded.clone()),
         started_at: Set(at),
         seen_at: Set(at),
@@ -54,6 +58,7 @@ pub async fn beat(db: &impl ConnectionTrait, sign: &Sign) -> Result<bool, Ledger
         workers::Column::State,
         workers::Column::JobsRunning,
         workers::Column::Reencrypted,
+        workers::Column::RowsPerSecond,
         workers::Column::KeysLoaded,
         workers::Column::SeenAt,
     ];
@@ -74,17 +79,71 @@ pub async fn alive(db: &impl ConnectionTrait) -> Result<Vec<workers::Model>, Led
     Ok(found.order_by_asc(workers::Column::Name).all(db).await?)
 }
 
-/// Every worker that is remembered, alive or not, and for how long each was not seen, in milliseconds.
-pub async fn remembered(db: &impl ConnectionTrait) -> Result<Vec<(workers::Model, i64)>, LedgerError> {
+/// A worker that is remembered, alive or not.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    /// What it said of itself when it was last seen.
+    pub worker: workers::Model,
+    /// For how long it was not seen, in milliseconds.
+    pub unseen_ms: i64,
+    /// The batches that it holds, by their ids.
+    pub batches: Vec<i64>,
+}
+
+impl Remembered {
+    /// See [`workers::Model::standing`].
+    pub fn standing(&self) -> &str {
+        self.worker.standing(self.unseen_ms)
+    }
+
+    /// It has ended, as far as anybody knows.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.standing(), "stopped" | "lost")
+    }
+
+    /// Rows that it changes a second; none of one that has ended.
+    pub fn rows_per_second(&self) -> Option<i64> {
+        self.worker.rows_per_second.filter(|_| !self.has_ended())
+    }
+}
+
+/// Every worker that is remembered, in the order of their start.
+pub async fn remembered(db: &impl ConnectionTrait) -> Result<Vec<Remembered>, LedgerError> {
     let found = workers::Entity::find().order_by_asc(workers::Column::StartedAt).order_by_asc(workers::Column::Name);
-    let (found, at) = (found.all(db).await?, now_ms(db).await?);
+    let (found, at, mut held) = (found.all(db).await?, now_ms(db).await?, held(db).await?);
     Ok(found
         .into_iter()
-        .map(|w| {
-            let unseen = at - w.seen_at;
-            (w, unseen)
+        .map(|worker| Remembered {
+            unseen_ms: at - worker.seen_at,
+            batches: held.remove(&worker.name).unwrap_or_default(),
+            worker,
         })
         .collect())
+}
+
+/// The batches that are held now, by their workers. By the index on rotation and state: few are, of however many.
+async fn held(db: &impl ConnectionTrait) -> Result<HashMap<String, Vec<i64>>, LedgerError> {
+    let going = Query::select()
+        .column(rotations::Column::Id)
+        .from(rotations::Entity)
+        .and_where(rotations::Column::OpenKeyset.is_not_null())
+        .to_owned();
+    let found: Vec<(String, i64)> = batches::Entity::find()
+        .select_only()
+        .columns([batches::Column::Worker, batches::Column::Id])
+        .filter(batches::Column::RotationId.in_subquery(going))
+        .filter(batches::Column::State.eq(BatchState::Leased))
+        .filter(batches::Column::Worker.is_not_null())
+        .filter(Expr::col(batches::Column::LeaseUntil).gt(now(db)))
+        .order_by_asc(batches::Column::Id)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let mut held: HashMap<_, Vec<_>> = HashMap::new();
+    for (worker, id) in found {
+        held.entry(worker).or_default().push(id);
+    }
+    Ok(held)
 }
 
 /// Asks workers that are alive to drain, one by name or all, each once; says which were asked now. One that has

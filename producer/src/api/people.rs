@@ -8,7 +8,7 @@ use serde_json::Value;
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "server", schema(example = json!({
     "name": "w-5f0c", "host": "db-tools-1", "version": "0.1.0", "state": "running", "lanes": 2, "jobs_running": 1,
-    "reencrypted": 310_000, "keys_loaded": [1_540_500_288, 3_018_265_591_u32],
+    "reencrypted": 310_000, "rows_per_second": 12_400, "batches": [412], "keys_loaded": [1_540_500_288, 3_018_265_591_u32],
     "started_at": "2026-11-24T08:59:00.000Z", "seen_at": "2026-11-24T09:01:00.000Z"
 })))]
 pub struct Worker {
@@ -26,6 +26,12 @@ pub struct Worker {
     pub jobs_running: i32,
     /// Rows that it changed.
     pub reencrypted: i64,
+    /// The same a second over about the last 30 s; none when it is not alive, or has just started.
+    #[serde(default)]
+    pub rows_per_second: Option<i64>,
+    /// The ids of the batches that it holds.
+    #[serde(default)]
+    pub batches: Vec<i64>,
     /// Keys in its memory.
     pub keys_loaded: Vec<i64>,
     /// When it started.

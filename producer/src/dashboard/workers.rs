@@ -9,7 +9,10 @@ use crate::http::{App, Caller, problem, steering};
 use askama::Template;
 use axum::{extract::State, response::Response};
 use reseal_entities::{
-    ledger::{now_ms, presence},
+    ledger::{
+        now_ms,
+        presence::{self, Remembered},
+    },
     workers,
 };
 use reseal_http::{Path, Problem, Query};
@@ -18,7 +21,7 @@ use reseal_http::{Path, Problem, Query};
 #[template(path = "workers.html")]
 struct Page {
     frame: Frame,
-    found: Vec<(workers::Model, i64)>,
+    found: Vec<Remembered>,
     alive: usize,
     now: i64,
 }
@@ -44,9 +47,8 @@ pub(super) async fn show(
     let db = app.ledger().db();
     let mut found = presence::remembered(db).await.map_err(problem)?;
     let now = now_ms(db).await.map_err(|e| problem(e.into()))?;
-    let ended = |(worker, unseen): &(workers::Model, i64)| matches!(worker.standing(*unseen), "stopped" | "lost");
-    let alive = found.iter().filter(|worker| !ended(worker)).count();
-    found.sort_by_key(ended);
+    let alive = found.iter().filter(|worker| !worker.has_ended()).count();
+    found.sort_by_key(Remembered::has_ended);
     let frame = Frame::new(&caller, "/workers", "/workers".to_owned()).done(&done);
     Ok(page(&Page { frame, found, alive, now }, None))
 }

@@ -6,9 +6,10 @@ use reseal_entities::{
     ledger::{
         failures::Failures,
         operations::OperationStatus,
+        presence::Remembered,
         read::{Condition, KeyStatus, RotationStatus, WriterStatus},
     },
-    operations, quarantine, rotations, workers,
+    operations, quarantine, rotations,
 };
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -172,9 +173,12 @@ pub(super) fn key(k: keys::Model) -> api::Key {
 }
 
 /// A worker that was not seen for `unseen_ms`.
-pub(super) fn worker(w: workers::Model, unseen_ms: i64) -> api::Worker {
-    let state = w.standing(unseen_ms).replace(' ', "_");
+pub(super) fn worker(seen: Remembered) -> api::Worker {
+    let (state, rows_per_second) = (seen.standing().replace(' ', "_"), seen.rows_per_second());
+    let w = seen.worker;
     api::Worker {
+        rows_per_second,
+        batches: seen.batches,
         host: w.host().to_owned(),
         state,
         keys_loaded: w.loaded(),

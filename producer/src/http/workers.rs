@@ -24,7 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 )]
 async fn list(State(app): State<App>) -> Result<Json<Vec<Worker>>, Problem> {
     let found = presence::remembered(app.ledger().db()).await.map_err(problem)?;
-    Ok(Json(found.into_iter().map(|(w, unseen_ms)| tell::worker(w, unseen_ms)).collect()))
+    Ok(Json(found.into_iter().map(tell::worker).collect()))
 }
 
 /// Asks a worker to finish what it has in hand and end
@@ -38,8 +38,7 @@ async fn drain(State(app): State<App>, caller: Caller, Path(name): Path<String>)
     presence::ask_to_drain(&txn, &caller.actor, Some(&name)).await.map_err(problem)?;
     commit(txn).await?;
     let mut found = presence::remembered(app.ledger().db()).await.map_err(problem)?.into_iter();
-    let worker = found.find(|(w, _)| w.name == name);
-    let (worker, unseen_ms) =
-        worker.ok_or_else(|| Problem::new(404, "unknown_worker", format!("no worker `{name}` is alive")))?;
-    Ok(Json(tell::worker(worker, unseen_ms)))
+    let worker = found.find(|w| w.worker.name == name);
+    let worker = worker.ok_or_else(|| Problem::new(404, "unknown_worker", format!("no worker `{name}` is alive")))?;
+    Ok(Json(tell::worker(worker)))
 }

@@ -82,6 +82,7 @@ async fn beat(ledger: &Ledger, name: &str, state: &'static str) -> bool {
         lanes: 1,
         jobs_running: 0,
         reencrypted: 0,
+        rows_per_second: None,
         keys_loaded: "[]".into(),
     };
     presence::beat(ledger.db(), &sign).await.unwrap()

@@ -21,6 +21,7 @@ mod migrating;
 mod open;
 mod operations;
 mod operations_at_work;
+mod presence;
 mod requests;
 mod retry;
 mod retry_by_filter;

@@ -114,6 +114,7 @@ fn the_speed_and_the_time_left_are_told_while_it_goes_on_and_not_while_it_stands
             lanes: 1,
             jobs_running: 1,
             reencrypted: 0,
+            rows_per_second: None,
             keys_loaded: "[]".into(),
         };
         presence::beat(db, &sign).await.unwrap();

@@ -31,6 +31,7 @@ pub(super) async fn appear(db: &impl ConnectionTrait, words: &Words, now: i64, k
             started_at: Set(now - 90 * MINUTE),
             seen_at: Set(now - ago),
             drain_requested_at: Set((state == "draining").then_some(now - MINUTE)),
+            rows_per_second: Set(Some(12_400)),
         };
         row.insert(db).await.expect("a worker");
     }
@@ -58,6 +59,7 @@ pub(crate) async fn live(db: &impl ConnectionTrait, words: &Words, keys: &[(KeyS
             lanes: 4,
             jobs_running: 2,
             reencrypted: 181_004,
+            rows_per_second: Some(12_400),
             keys_loaded: format!("{:?}", [old, new]),
         };
         presence::beat(db, &sign).await.expect("a sign of life");
