@@ -17,6 +17,8 @@ pub enum OperationKind {
     Clear,
     /// Failed batches and quarantined rows again; done in the ledger by whoever is asked.
     Retry,
+    /// Failed batches in smaller parts; asked of their next owners by whoever is asked.
+    Split,
 }
 
 impl std::fmt::Display for OperationKind {

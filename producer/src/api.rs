@@ -14,7 +14,7 @@ mod states;
 pub use batches::{Attempt, Attempts, Batch, Failure, QuarantinedRow};
 pub use events::{Change, Event};
 pub use keys::{CensusColumn, CensusCount, Key, KeyDetail};
-pub use operations::{NewCensus, NewDryRun, Operation, Retried, Retry};
+pub use operations::{NewCensus, NewDryRun, Operation, Retried, Retry, Split};
 pub use people::{AuditEntry, AuditVerdict, Worker};
 pub use reseal_http::{FieldError, Problem};
 pub use rotations::{

@@ -54,6 +54,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/rotations/{id}/approve", post(steer::approve))
         .route("/rotations/{id}/dismiss", post(steer::dismiss))
         .route("/rotations/{id}/retry", get(retry::count).post(retry::retry))
+        .route("/rotations/{id}/split", post(retry::split))
         .route("/rotations/{id}/batches", get(batches::show))
         .route("/rotations/{id}/failures", get(failures::show))
         .route("/rotations/{id}/quarantine", get(quarantine::show))

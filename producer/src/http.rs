@@ -38,7 +38,7 @@ mod workers;
 pub(crate) use {
     audit::export as export_audit,
     auth::Caller,
-    batches::{filter as retry_filter, retry_matching},
+    batches::{filter as retry_filter, retry_matching, split_matching},
     events::events as live,
     health::queue as queue_health,
     keys::clear_if_ready as clear_key,

@@ -5,7 +5,7 @@ pub mod due;
 mod told;
 pub mod work;
 
-pub use ask::{Ask, Caller, find, request, retry};
+pub use ask::{Ask, Caller, find, request, retry, split};
 pub use told::OperationStatus;
 
 use super::LedgerError;

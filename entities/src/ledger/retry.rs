@@ -12,7 +12,8 @@ use crate::{
     rotations,
     state::{BatchEvent, BatchState},
 };
-use named::{Named, of_rotation, reopens};
+pub(super) use named::Named;
+use named::{of_rotation, reopens};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, sea_query::Expr};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

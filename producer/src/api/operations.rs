@@ -53,7 +53,24 @@ pub struct Retry {
     pub quarantined: Option<bool>,
 }
 
-/// What a retry did.
+/// Which failed batches to split: those to which everything given applies; nothing given: all of the rotation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({"code": "source_statement_timeout", "table": "app:public.messages"})))]
+#[serde(deny_unknown_fields)]
+pub struct Split {
+    /// These.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "reseal_http::whole_list")]
+    pub batch_ids: Option<Vec<i64>>,
+    /// Those that failed with this code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Those of this table: `source:schema.table`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+}
+
+/// What a retry or a split did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Retried {
@@ -61,7 +78,7 @@ pub struct Retried {
     pub matched: i64,
     /// Batches that are pending again.
     pub applied: i64,
-    /// Batches that were no longer failed.
+    /// Batches that were no longer failed; of a split also those of one row.
     pub skipped: i64,
 }
 
@@ -101,7 +118,7 @@ pub struct Operation {
     pub code: Option<String>,
     /// The same for people.
     pub detail: Option<String>,
-    /// Of a retry.
+    /// Of a retry or a split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retried: Option<Retried>,
     /// What came of it; its shape depends on the kind.

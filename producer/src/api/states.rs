@@ -195,6 +195,8 @@ pub enum OperationKind {
     Clear,
     /// Failed batches again.
     Retry,
+    /// Failed batches in smaller parts.
+    Split,
     /// Of a newer server.
     #[serde(other)]
     Unknown,
@@ -227,6 +229,7 @@ impl From<operations::OperationKind> for OperationKind {
             operations::OperationKind::Census => Self::Census,
             operations::OperationKind::Clear => Self::Clear,
             operations::OperationKind::Retry => Self::Retry,
+            operations::OperationKind::Split => Self::Split,
         }
     }
 }

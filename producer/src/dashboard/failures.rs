@@ -9,9 +9,12 @@ use super::{
 use crate::http::{App, Caller, problem};
 use askama::Template;
 use axum::{extract::State, response::Response};
-use reseal_entities::ledger::{
-    failures::{self, Failed, Failures, Nature},
-    read::{self, RotationStatus},
+use reseal_entities::{
+    ledger::{
+        failures::{self, Failed, Failures, Nature},
+        read::{self, RotationStatus},
+    },
+    state::RotationState,
 };
 use reseal_http::{Path, Problem};
 
@@ -26,6 +29,11 @@ struct Page {
 impl Page {
     fn is_open(&self) -> bool {
         self.status.completed_at.is_none()
+    }
+
+    /// Later nobody claims its batches any more.
+    fn may_split(&self) -> bool {
+        matches!(self.status.state, RotationState::Planning | RotationState::Reencrypting)
     }
 
     /// Each once, for the filter.

@@ -75,6 +75,7 @@ impl Page {
             OperationKind::Census => "Census",
             OperationKind::Clear => "Clearing",
             OperationKind::Retry => "Retry",
+            OperationKind::Split => "Split",
         }
     }
 

@@ -8,8 +8,8 @@ use super::{
     numbers,
 };
 use crate::{
-    api::Retry,
-    http::{App, Caller, operations_asker, problem, retry_filter, retry_matching},
+    api::{Retry, Split},
+    http::{App, Caller, operations_asker, problem, retry_filter, retry_matching, split_matching},
 };
 use askama::Template;
 use axum::{
@@ -18,7 +18,7 @@ use axum::{
 };
 use reseal_entities::ledger::{
     read::{self, RotationStatus},
-    retry,
+    retry, split,
 };
 use reseal_http::{Form, Path, Problem, Query, RequestId};
 use serde::Deserialize;
@@ -49,6 +49,10 @@ impl Which {
         let quarantined = Some(self.with_rows());
         Retry { batch_ids: self.batch.map(|id| vec![id]), code: self.code, table: self.table, quarantined }
     }
+
+    fn into_split(self) -> Split {
+        Split { batch_ids: self.batch.map(|id| vec![id]), code: self.code, table: self.table }
+    }
 }
 
 #[derive(Template)]
@@ -59,6 +63,8 @@ struct Page {
     which: Which,
     batches: i64,
     rows: i64,
+    /// Batches that would be split.
+    parted: i64,
     key: String,
 }
 
@@ -77,9 +83,10 @@ pub(super) async fn count(
         Some(_) => retry::Matching::default(),
         None => retry::count_matching(db, id, &filter).await.map_err(problem)?,
     };
-    let [batches, rows] = [would.batches, would.rows].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+    let parted = split::count_matching(db, id, &filter).await.map_err(problem)?;
+    let [batches, rows, parted] = [would.batches, would.rows, parted].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
     let frame = Frame::new(&caller, "/rotations", String::new()).still();
-    Ok(page(&Page { frame, status, which, batches, rows, key: fresh_key() }, None))
+    Ok(page(&Page { frame, status, which, batches, rows, parted, key: fresh_key() }, None))
 }
 
 pub(super) async fn retry(
@@ -91,5 +98,17 @@ pub(super) async fn retry(
 ) -> Result<Response, Problem> {
     let asker = operations_asker(&caller, request_id, which.key.clone());
     let (operation, _) = retry_matching(&app, &asker, id, which.into_asked()).await?;
+    Ok(Redirect::to(&format!("/operations/{}", operation.id)).into_response())
+}
+
+pub(super) async fn split(
+    State(app): State<App>,
+    caller: Caller,
+    request_id: RequestId,
+    Path(id): Path<i64>,
+    Form(which): Form<Which>,
+) -> Result<Response, Problem> {
+    let asker = operations_asker(&caller, request_id, which.key.clone());
+    let (operation, _) = split_matching(&app, &asker, id, which.into_split()).await?;
     Ok(Redirect::to(&format!("/operations/{}", operation.id)).into_response())
 }

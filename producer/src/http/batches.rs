@@ -11,7 +11,7 @@ use super::{
     steering::{begin, commit},
     tell,
 };
-use crate::api::{self, Attempts, Batch, Failure, Operation, Page, QuarantinedRow, Retry};
+use crate::api::{self, Attempts, Batch, Failure, Operation, Page, QuarantinedRow, Retry, Split};
 use axum::{extract::State, http::HeaderMap, response::Response};
 use reseal_entities::{
     ledger::{attempts, failures, operations, pages, read, retry::RetryFilter, split},
@@ -32,6 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(retry_one))
         .routes(routes!(tries))
         .routes(routes!(split_one))
+        .routes(routes!(split_many))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -205,4 +206,37 @@ async fn split_one(State(app): State<App>, caller: Caller, Path(id): Path<i64>) 
     split::ask(&txn, &caller.actor, id).await.map_err(problem)?;
     commit(txn).await?;
     show(State(app), Path(id)).await
+}
+
+/// Puts two halves in the place of each failed batch, however many the filter names
+///
+/// As a retry it is one transaction, together with the operation that says what was asked. Batches of one row are
+/// skipped.
+#[utoipa::path(
+    post, path = "/v1/rotations/{id}/split", tag = "batches", operation_id = "splitBatches",
+    params(("id" = i64, Path), IdempotencyKey), request_body = Split,
+    responses((status = 202, description = "What was matched, applied and skipped", body = Operation))
+)]
+async fn split_many(
+    State(app): State<App>,
+    caller: Caller,
+    request_id: RequestId,
+    headers: HeaderMap,
+    Path(id): Path<i64>,
+    Json(split): Json<Split>,
+) -> Result<Response, Problem> {
+    let asker = asker(caller, request_id, &headers)?;
+    let (operation, created) = split_matching(&app, &asker, id, split).await?;
+    answer(&app, operation, created).await
+}
+
+/// Asks for it, and says by which operation; whether the same request did not do so before.
+pub(crate) async fn split_matching(
+    app: &App,
+    asker: &operations::Caller,
+    rotation_id: i64,
+    split: Split,
+) -> Result<(rows::Model, bool), Problem> {
+    let filter = RetryFilter { batch_ids: split.batch_ids, code: split.code, table: split.table, quarantined: false };
+    operations::split(app.ledger(), asker, rotation_id, &filter).await.map_err(problem)
 }

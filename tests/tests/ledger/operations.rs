@@ -233,3 +233,26 @@ fn an_operation_that_nobody_can_do_says_so() {
         assert_eq!(OperationStatus::of(operation, 3).summary, "requested; waits for a worker");
     });
 }
+
+#[test]
+fn a_split_of_many_that_is_asked_for_again_has_one_effect() {
+    for_each_ledger(async |ledger| {
+        let w = World::at(ledger.db(), RotationState::Reencrypting).await;
+        let b = w.batch(ledger.db(), BatchState::Failed).await;
+        let all = RetryFilter::default();
+        let (first, created) = operations::split(&ledger, &by(Some("k")), w.id, &all).await.unwrap();
+        assert!(created);
+        assert_eq!((first.kind, first.state), (OperationKind::Split, OperationState::Succeeded));
+        assert_eq!((first.matched, first.applied, first.skipped), (Some(1), Some(1), Some(0)));
+        assert!(batch(ledger.db(), b.id).await.split_asked);
+
+        run(ledger.db(), "UPDATE reseal_batches SET state = 'failed', split_asked = false").await;
+        assert_eq!(operations::split(&ledger, &by(Some("k")), w.id, &all).await.unwrap(), (first, false));
+        assert!(!batch(ledger.db(), b.id).await.split_asked, "the second did nothing");
+        let retried = operations::retry(&ledger, &by(Some("k")), w.id, &all).await;
+        assert_eq!(retried.unwrap_err().code(), "idempotency_key_reused", "a retry is another request");
+        for action in ["operation.requested", "operation.ended", "rotation.split_asked"] {
+            assert_eq!(said(&ledger, action).await, 1, "{action}");
+        }
+    });
+}

@@ -7,7 +7,7 @@ use reseal_entities::{
         plan::Bound,
         read,
         report::{self, Delta},
-        retry::{What, retry},
+        retry::{Retried, RetryFilter, What, retry},
         split,
     },
     quarantine::QuarantineState,
@@ -194,5 +194,61 @@ fn a_retry_leaves_the_wish_to_split_standing() {
         alone(&ledger, async |txn| report::fail_if_held(txn, &held, "c", "d").await).await.unwrap();
         alone(&ledger, async |txn| retry(txn, "ada", w.id, What::Batch(b.id)).await).await.unwrap();
         assert!(claimed(&ledger, b.id).await.split_asked);
+    });
+}
+
+#[test]
+fn all_failed_batches_of_a_cause_are_asked_for_and_those_of_one_row_are_skipped() {
+    for_each_ledger(async |ledger| {
+        let w = World::at(ledger.db(), RotationState::Reencrypting).await;
+        let other = World::at(ledger.db(), RotationState::Reencrypting).await;
+        let mut failed = Vec::new();
+        for (of, code, rows) in [(&w, "a", 100), (&w, "a", 2), (&w, "a", 1), (&w, "b", 100), (&other, "a", 100)] {
+            let b = of.batch(ledger.db(), BatchState::Failed).await;
+            run(ledger.db(), format!("UPDATE reseal_batches SET code = '{code}', rows = {rows} WHERE id = {}", b.id))
+                .await;
+            failed.push(b.id);
+        }
+        let [waits, held, done] = [BatchState::Pending, BatchState::Leased, BatchState::Done];
+        for state in [waits, held, done] {
+            let b = w.batch(ledger.db(), state).await;
+            run(ledger.db(), format!("UPDATE reseal_batches SET code = 'a' WHERE id = {}", b.id)).await;
+        }
+        let of_a = RetryFilter { code: Some("a".into()), quarantined: true, ..RetryFilter::default() };
+        let before = everything(ledger.db()).await.2;
+        assert_eq!(split::count_matching(ledger.db(), w.id, &of_a).await.unwrap(), 2);
+        let all = async |filter: &RetryFilter| {
+            alone(&ledger, async |txn| split::ask_matching(txn, "ada", w.id, filter).await).await
+        };
+        let (asked, again) = (all(&of_a).await.unwrap(), all(&of_a).await.unwrap());
+        assert_eq!(asked, Retried { matched: 3, applied: 2, skipped: 1, rows: 0 });
+        assert_eq!(
+            again,
+            Retried { matched: 1, applied: 0, skipped: 1, rows: 0 },
+            "only the one of one row is failed still"
+        );
+        for (b, was) in everything(ledger.db()).await.2.into_iter().zip(before) {
+            let wanted = failed[..2].contains(&b.id);
+            assert_eq!((b.state, b.split_asked), if wanted { (BatchState::Pending, true) } else { (was.state, false) });
+        }
+
+        let by_id = RetryFilter { batch_ids: Some(failed.clone()), ..RetryFilter::default() };
+        let asked = all(&by_id).await.unwrap();
+        assert_eq!(
+            asked,
+            Retried { matched: 4, applied: 1, skipped: 3, rows: 0 },
+            "what is of another rotation does not match"
+        );
+
+        for (state, code) in
+            [(RotationState::Proving, "nothing_to_split"), (RotationState::Cancelled, "rotation_ended")]
+        {
+            let past = World::at(ledger.db(), state).await;
+            past.batch(ledger.db(), BatchState::Failed).await;
+            let refused =
+                alone(&ledger, async |txn| split::ask_matching(txn, "ada", past.id, &RetryFilter::default()).await);
+            assert_eq!(refused.await.unwrap_err().code(), code);
+            assert_eq!(split::count_matching(ledger.db(), past.id, &RetryFilter::default()).await.unwrap(), 0);
+        }
     });
 }

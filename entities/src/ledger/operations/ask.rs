@@ -5,6 +5,7 @@ use crate::{
     ledger::{
         Ledger, LedgerError, audit, catalog, read,
         retry::{self, Retried, RetryFilter},
+        split,
         time::now_ms,
     },
     operations::{self, OperationKind},
@@ -136,10 +137,30 @@ pub async fn retry(
     rotation_id: i64,
     filter: &RetryFilter,
 ) -> Result<(operations::Model, bool), LedgerError> {
+    at_once(ledger, caller, OperationKind::Retry, rotation_id, filter).await
+}
+
+/// Asks for failed batches to be split, in the same way.
+pub async fn split(
+    ledger: &Ledger,
+    caller: &Caller,
+    rotation_id: i64,
+    filter: &RetryFilter,
+) -> Result<(operations::Model, bool), LedgerError> {
+    at_once(ledger, caller, OperationKind::Split, rotation_id, filter).await
+}
+
+async fn at_once(
+    ledger: &Ledger,
+    caller: &Caller,
+    kind: OperationKind,
+    rotation_id: i64,
+    filter: &RetryFilter,
+) -> Result<(operations::Model, bool), LedgerError> {
     let txn = ledger.begin().await?;
     let rotation = read::rotation(&txn, rotation_id).await?;
     let row = Row {
-        kind: OperationKind::Retry,
+        kind,
         keyset: Some(rotation.keyset),
         rotation_id: Some(rotation_id),
         key_id: None,
@@ -151,7 +172,10 @@ pub async fn retry(
         txn.rollback().await?;
         return Ok((asked, false));
     }
-    let retried = retry::retry_matching(&txn, &caller.actor, rotation_id, filter).await?;
+    let retried = match kind {
+        OperationKind::Split => split::ask_matching(&txn, &caller.actor, rotation_id, filter).await?,
+        _ => retry::retry_matching(&txn, &caller.actor, rotation_id, filter).await?,
+    };
     note_retried(&txn, asked.id, &retried).await?;
     audit::record(&txn, requested(caller, &asked, &filter.told())).await?;
     audit::record(&txn, ended(&caller.actor, asked.id, asked.kind, None, json!({"state": asked.state}))).await?;
@@ -227,7 +251,8 @@ async fn first_of(
     let found = operations::Entity::find().filter(operations::Column::IdempotencyKey.eq(key)).one(db).await?;
     let Some(first) = found else { return Ok(None) };
     let params: Option<Value> = serde_json::from_str(&first.params).ok();
-    let about_the_same = first.kind != OperationKind::Retry || first.rotation_id == row.rotation_id;
+    let of_a_rotation = matches!(first.kind, OperationKind::Retry | OperationKind::Split);
+    let about_the_same = !of_a_rotation || first.rotation_id == row.rotation_id;
     if first.kind != row.kind || params.as_ref() != Some(&row.params) || !about_the_same {
         return Err(LedgerError::refused(
             "idempotency_key_reused",

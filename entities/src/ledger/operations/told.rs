@@ -96,7 +96,8 @@ fn summary(operation: &operations::Model, workers: usize) -> String {
         (OperationState::Running, _, worker) => format!("running on {}{idle}", worker.unwrap_or("a worker")),
         (OperationState::Succeeded, ..) => match (operation.matched, operation.applied, operation.skipped) {
             (Some(matched), Some(applied), Some(skipped)) => {
-                format!("succeeded: {matched} batches matched, {applied} are done again, {skipped} were skipped")
+                let are = if operation.kind == OperationKind::Split { "will be split" } else { "are done again" };
+                format!("succeeded: {matched} batches matched, {applied} {are}, {skipped} were skipped")
             }
             _ => "succeeded".to_owned(),
         },

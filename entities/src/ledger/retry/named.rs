@@ -14,7 +14,7 @@ use sea_orm::{
 use serde_json::json;
 
 /// A filter of one rotation.
-pub(super) struct Named {
+pub(in crate::ledger) struct Named {
     rotation_id: i64,
     batches: Condition,
     rows: Condition,
@@ -24,7 +24,7 @@ pub(super) struct Named {
 
 impl Named {
     /// Refused when its table is unknown or not clear.
-    pub(super) async fn new(
+    pub(in crate::ledger) async fn new(
         db: &impl ConnectionTrait,
         rotation_id: i64,
         filter: &RetryFilter,
@@ -57,7 +57,7 @@ impl Named {
     }
 
     /// Batches that a retry sets pending: failed ones, and those with rows in one of `states`.
-    pub(super) fn batches_to_reopen(&self, states: &[QuarantineState]) -> Condition {
+    pub(in crate::ledger) fn batches_to_reopen(&self, states: &[QuarantineState]) -> Condition {
         let failed = Condition::all().add(batches::Column::State.eq(BatchState::Failed)).add(self.by_code());
         self.batches
             .clone()
@@ -66,7 +66,7 @@ impl Named {
     }
 
     /// Batches that `batch_ids` names, in whatever state.
-    pub(super) fn batches_by_id(&self) -> Condition {
+    pub(in crate::ledger) fn batches_by_id(&self) -> Condition {
         self.batches.clone().add(self.or_with_rows(self.by_code(), &[QuarantineState::Retrying]))
     }
 
