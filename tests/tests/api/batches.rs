@@ -101,3 +101,30 @@ fn a_batch_is_asked_to_be_split_by_name_and_asking_again_changes_nothing() {
         assert_eq!((status, said["code"].as_str()), (StatusCode::CONFLICT, Some("nothing_to_split")), "{said}");
     });
 }
+
+#[test]
+fn failed_batches_are_asked_to_be_split_by_their_cause_and_the_same_key_asks_once() {
+    for_each_ledger(async |ledger| {
+        let site = Site::over(&ledger).await;
+        let id = batch(&ledger, &site).await;
+        let failed = "UPDATE reseal_batches SET state = 'failed', code = 'source_busy', split_asked = false";
+        ledger.db().execute_unprepared(failed).await.expect("failed");
+        let (_, shown) = ask(&site, Role::Viewer, Method::GET, &format!("/v1/batches/{id}")).await;
+        let path = format!("/v1/rotations/{}/split", shown["rotation_id"]);
+        let split = async |key: &str, filter: Value| {
+            let request = site.ask(Role::Operator, Method::POST, &path).header("idempotency-key", key);
+            told(request.json(&filter).send().await.expect("an answer")).await
+        };
+        let (status, said) = split("a", json!({"code": "another"})).await;
+        assert_eq!((status, &said["retried"]["matched"]), (StatusCode::ACCEPTED, &json!(0)), "{said}");
+        for _ in 0..2 {
+            let (status, said) = split("b", json!({"code": "source_busy"})).await;
+            assert_eq!((status, &said["kind"]), (StatusCode::ACCEPTED, &json!("split")), "{said}");
+            assert_eq!(said["retried"], json!({"matched": 1, "applied": 1, "skipped": 0}));
+        }
+        let claimed = claim::claim_if_due(ledger.db(), id, "w").await.expect("asked").expect("claimed").batch;
+        assert!(claimed.split_asked);
+        let (status, said) = split("c", json!({"quarantined": true})).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "rows are not split: {said}");
+    });
+}
