@@ -4,7 +4,8 @@ import { open, signIn } from './browser.mjs'
 
 /**
  * Opens `tabs` tabs of `path` and counts the streams of events they hold together. Then asks whoever started this, line by
- * line, for what is to happen, and looks what each tab says: {say, expect: in its content, banner: above it, gone: no banner}.
+ * line, for what is to happen, and looks what each tab says: {say, expect: in its content, without: not in it, banner: above
+ * it, gone: no banner}.
  */
 export async function tabs(browser, { url, token, path, tabs: n, steps, go }) {
   const session = await signIn(browser, url, token)
@@ -23,17 +24,18 @@ export async function tabs(browser, { url, token, path, tabs: n, steps, go }) {
   if (streams !== 1) told.push(`${n} tabs hold ${streams} streams of events, not one between them`)
   findings()
   // Hidden tabs wait until they are seen: each is brought to the front before it is asked.
-  for (const [n, { say, expect, banner, gone }] of steps.entries()) {
+  for (const [n, { say, expect, without, banner, gone }] of steps.entries()) {
     await happens(say, go, n)
     for (const page of pages) {
       await page.bringToFront()
       try {
         if (expect) await page.locator('#main', { hasText: expect }).waitFor()
+        if (without) await page.locator('#main', { hasText: without }).waitFor({ state: 'detached' })
         if (banner) await page.locator('#connection', { hasText: banner }).waitFor()
         if (gone) await page.locator('#connection').waitFor({ state: 'hidden' })
       } catch {
         const seen = await page.locator('body').innerText()
-        told.push(`after \`${say}\` a tab does not show ${[expect, banner, gone && 'that it is connected'].filter(Boolean).join(' and ')}: ${seen.slice(0, 300)}`)
+        told.push(`after \`${say}\` a tab does not show ${[expect, without && `no "${without}"`, banner, gone && 'that it is connected'].filter(Boolean).join(' and ')}: ${seen.slice(0, 300)}`)
       }
     }
   }

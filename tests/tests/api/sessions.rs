@@ -17,6 +17,7 @@ use reseal_entities::{
 use reseal_producer::http::Settings;
 use reseal_tests::for_each_ledger;
 use sea_orm::EntityTrait;
+use std::time::Duration;
 
 async fn signed_in(site: &Site, role: Role) -> Visitor {
     let mut visitor = Visitor::new(site);
@@ -129,5 +130,22 @@ fn a_session_asks_only_so_often() {
         }
         assert_eq!(statuses[0], StatusCode::OK);
         assert!(statuses.contains(&StatusCode::TOO_MANY_REQUESTS), "{statuses:?}");
+    });
+}
+
+#[test]
+fn a_pages_stream_ends_with_its_session() {
+    for_each_ledger(async |ledger| {
+        let site = Site::over(&ledger).await;
+        let visitor = signed_in(&site, Role::Viewer).await;
+        let stream = visitor.get("/live").await;
+        assert_eq!(stream.status(), StatusCode::OK);
+        assert_eq!(visitor.post("/sign-out", &[]).await.status(), StatusCode::SEE_OTHER);
+        let ended = tokio::time::timeout(Duration::from_secs(60), stream.text())
+            .await
+            .expect("it ends")
+            .expect("in good order");
+        assert!(ended.contains("event: ready"), "{ended}");
+        assert_eq!(visitor.get("/live").await.status(), StatusCode::UNAUTHORIZED);
     });
 }

@@ -4,7 +4,7 @@ use crate::{
     serving::{address, serve, token},
     world::{PATIENCE, World},
 };
-use reseal_tests::{Browser, Postgres, Reseal};
+use reseal_tests::{Browser, Postgres, Redis, Reseal};
 use serde_json::{Value, json};
 use std::{cell::RefCell, net::TcpListener};
 
@@ -46,10 +46,14 @@ struct Kept {
 
 impl Kept {
     fn new() -> Self {
+        Self::with_queue("memory:")
+    }
+
+    fn with_queue(queue: &str) -> Self {
         let postgres = Postgres::start();
         let ledger = postgres.create_database("ledger");
         let config = format!(
-            "[ledger]\nurl = \"{ledger}\"\nkey_backup = \"{{data}}/keys\"\n[queue]\nurl = \"memory:\"\n\
+            "[ledger]\nurl = \"{ledger}\"\nkey_backup = \"{{data}}/keys\"\n[queue]\nurl = \"{queue}\"\n\
              [kek]\nuri = \"file:{{data}}/kek\"\n[rotation]\nclear_after = \"1d\"\n"
         );
         let reseal = Reseal::new(config);
@@ -96,4 +100,23 @@ fn eight_tabs_share_a_stream_and_live_through_a_killed_server_and_a_ledger_that_
     let server = server.take().expect("a server");
     server.terminate();
     assert_eq!(server.wait(PATIENCE).code, 0, "{}", server.stderr());
+}
+
+#[test]
+fn the_overview_says_that_the_queue_is_away_and_that_it_is_back() {
+    let redis = Redis::start();
+    let kept = Kept::with_queue(&redis.url());
+    let token = kept.reseal.json(&["token", "create", "--role", "viewer", "--name", "bob"]);
+    let server = kept.reseal.spawn(&["serve", "--bind", &kept.bind]);
+    let url = format!("http://{}", address(&server).trim_start_matches("http://"));
+    let steps = json!([
+        {"say": "stop the queue", "expect": "The queue does not answer."},
+        {"say": "start the queue", "without": "The queue does not answer."},
+    ]);
+    let job = json!({"kind": "tabs", "tabs": 1, "path": "/", "steps": steps, "url": url, "token": token["token"]});
+    Browser::start().run_with(job, |what| match what {
+        "stop the queue" => redis.kill(),
+        "start the queue" => redis.start_again_empty(),
+        what => panic!("nobody knows how to {what}"),
+    });
 }
