@@ -146,6 +146,6 @@ fn a_pages_stream_ends_with_its_session() {
             .expect("it ends")
             .expect("in good order");
         assert!(ended.contains("event: ready"), "{ended}");
-        assert_eq!(visitor.get("/live").await.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(visitor.get("/live").await.status(), StatusCode::SEE_OTHER, "to the page for signing in");
     });
 }
