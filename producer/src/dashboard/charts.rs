@@ -3,6 +3,7 @@
 
 mod axes;
 mod bar;
+mod meter;
 mod bin;
 mod curve;
 mod sentence;
@@ -15,6 +16,7 @@ mod valid;
 
 pub(crate) use {
     bar::{Bar, bars},
+    meter::{Meter, meter},
     bin::Bin,
     series::{Sample, Series},
     sparkline::sparkline,
