@@ -13,7 +13,6 @@ use reseal_entities::{
     planned_tables, rotations,
     state::{KeyState, RotationEvent, RotationState},
 };
-use reseal_keyring::Algorithm;
 use std::collections::BTreeSet;
 
 /// Does a rotation's planning, if it is due.

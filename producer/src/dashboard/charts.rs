@@ -3,9 +3,9 @@
 
 mod axes;
 mod bar;
-mod meter;
 mod bin;
 mod curve;
+mod meter;
 mod sentence;
 mod series;
 mod sparkline;
@@ -16,8 +16,8 @@ mod valid;
 
 pub(crate) use {
     bar::{Bar, bars},
-    meter::{Meter, meter},
     bin::Bin,
+    meter::{Meter, meter},
     series::{Sample, Series},
     sparkline::sparkline,
     speed::speed,

@@ -9,7 +9,7 @@ use reseal_entities::{
     keys,
     ledger::length,
 };
-use std::time::Duration;
+use std::{borrow::Borrow, time::Duration};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -22,9 +22,9 @@ pub(super) struct DueKey {
     pub(super) why: String,
 }
 
-/// The colour of it.
-pub(super) fn tone(due: Due) -> &'static str {
-    match due {
+/// The colour of it. Templates lend what they show.
+pub(super) fn tone(due: impl Borrow<Due>) -> &'static str {
+    match *due.borrow() {
         Due::Calm => "",
         Due::Soon => "warn",
         Due::Now => "bad",

@@ -60,7 +60,10 @@ async fn render(app: &App, caller: &Caller, id: i64, refused: Option<Problem>) -
     let now = now_ms(db).await.map_err(|e| problem(e.into()))?;
     let cryptoperiod = app.settings().cryptoperiod;
     let frame = Frame::new(caller, "/keys", format!("/keys/{id}")).refusing(refused.as_ref());
-    Ok(page(&Page { frame, key, promoted_by, retired_by, loaded_by, once: fresh_key(), now, cryptoperiod }, refused.as_ref()))
+    Ok(page(
+        &Page { frame, key, promoted_by, retired_by, loaded_by, once: fresh_key(), now, cryptoperiod },
+        refused.as_ref(),
+    ))
 }
 
 /// What somebody typed who wants a key cleared.

@@ -85,7 +85,10 @@ pub(super) async fn show(
     let census = last.and_then(|o| o.result).and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
     let now = now_ms(db).await.map_err(|e| problem(e.into()))?;
     let frame = Frame::new(&caller, "/keys", "/keys".to_owned()).done(&done);
-    Ok(page(&Page { frame, keysets, census, census_at, key: fresh_key(), now, cryptoperiod: app.settings().cryptoperiod }, None))
+    Ok(page(
+        &Page { frame, keysets, census, census_at, key: fresh_key(), now, cryptoperiod: app.settings().cryptoperiod },
+        None,
+    ))
 }
 
 pub(super) async fn census(

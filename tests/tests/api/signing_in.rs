@@ -173,7 +173,8 @@ fn the_cookie_is_a_browsers_alone_and_goes_over_no_open_line_elsewhere_than_on_l
 #[test]
 fn where_the_server_speaks_tls_only_its_own_cookie_opens_a_page() {
     for_each_ledger(async |ledger| {
-        let settings = Settings { rules: RULES, on_loopback: true, tls: true, requests_per_second: 10_000, cryptoperiod: None };
+        let settings =
+            Settings { rules: RULES, on_loopback: true, tls: true, requests_per_second: 10_000, cryptoperiod: None };
         let site = Site::with(&ledger, settings, "127.0.0.1:0").await;
         let mut visitor = Visitor::new(&site);
         visitor.sign_in(site.token(Role::Viewer), "/").await;

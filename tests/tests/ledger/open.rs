@@ -203,6 +203,15 @@ fn only_a_native_key_of_a_target_algorithm_is_rotated_to_and_promoted() {
 }
 
 #[test]
+fn encryptions_are_limited_under_every_algorithm_but_the_one_with_long_nonces() {
+    for algorithm in Algorithm::ALL {
+        let most = (*algorithm != Algorithm::XChaCha20Poly1305).then_some(1 << 31);
+        assert_eq!(encryptions_max(algorithm.as_str()), most, "{algorithm}");
+    }
+    assert_eq!(encryptions_max("OF_A_NEWER_VERSION"), None);
+}
+
+#[test]
 fn an_exported_keyset_is_published_before_it_is_promoted() {
     for_each_ledger(async |ledger| {
         let (name, active) = rotatable(&ledger).await;

@@ -19,8 +19,17 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     let (ledger, cryptoperiod) = (ground::ledger_only(&config).await?, config.rotation.cryptoperiod);
     let now = now_ms(ledger.db()).await.map_err(LedgerError::from)?;
     let keys = ledger_keys::all(ledger.db()).await?;
-    let mut table =
-        Table::new(&["keyset", "version#", "key id#", "state", "algorithm", "created?", "encryptions#?", "due?", "exported?"]);
+    let mut table = Table::new(&[
+        "keyset",
+        "version#",
+        "key id#",
+        "state",
+        "algorithm",
+        "created?",
+        "encryptions#?",
+        "due?",
+        "exported?",
+    ]);
     let mut objects = Vec::new();
     for k in keys {
         objects.push(object(&k, cryptoperiod));

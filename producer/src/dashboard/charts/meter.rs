@@ -32,11 +32,8 @@ pub(crate) fn meter(meter: &Meter<'_>) -> String {
     };
     let [name, text, tone, word] = [meter.name, meter.text, meter.tone, meter.word].map(escaped);
     let told = if word.is_empty() { text.clone() } else { format!("{text}: {word}") };
-    let filled = if used == 0 {
-        String::new()
-    } else {
-        format!("<rect class=\"used\" width=\"{width:.2}%\" height=\"100%\"/>")
-    };
+    let filled =
+        if used == 0 { String::new() } else { format!("<rect class=\"used\" width=\"{width:.2}%\" height=\"100%\"/>") };
     let word = if word.is_empty() { word } else { format!("<span class=\"state {tone}\">{word}</span>") };
     format!(
         "<div class=\"meter {tone}\"><svg role=\"meter\" aria-label=\"{name}\" aria-valuemin=\"0\" aria-valuenow=\"{used}\" \
@@ -58,8 +55,14 @@ mod tests {
     #[test]
     fn a_meter_tells_its_numbers_and_its_state_by_word_and_colour() {
         let html = drawn(9, 10);
-        assert!(html.contains("aria-valuenow=\"9\" aria-valuemax=\"10\" aria-valuetext=\"9 d of 10 d: soon due\""), "{html}");
-        assert!(html.contains("<span class=\"state warn\">soon due</span>") && html.contains("width=\"90.00%\""), "{html}");
+        assert!(
+            html.contains("aria-valuenow=\"9\" aria-valuemax=\"10\" aria-valuetext=\"9 d of 10 d: soon due\""),
+            "{html}"
+        );
+        assert!(
+            html.contains("<span class=\"state warn\">soon due</span>") && html.contains("width=\"90.00%\""),
+            "{html}"
+        );
     }
 
     #[test]
