@@ -45,12 +45,12 @@ pub(super) fn encryptions(key: &keys::Model) -> Option<String> {
 pub(super) fn due(key: &keys::Model, cryptoperiod: Option<Duration>, now: i64) -> Option<DueKey> {
     let (age, encryptions) = (key.age_used(cryptoperiod, now), key.encryptions_used());
     let told = [
-        age.map(|used| (used.due(), format!("active for {}", age_of(used)))),
-        encryptions.map(|used| (used.due(), format!("encryptions {}", encryptions_of(used)))),
+        age.map(|used| (used.due(), format!("Age {}", age_of(used)))),
+        encryptions.map(|used| (used.due(), format!("Encryptions {}", encryptions_of(used)))),
     ];
     let near: Vec<(Due, String)> = told.into_iter().flatten().filter(|(due, _)| *due != Due::Calm).collect();
     let due = near.iter().map(|(due, _)| *due).max()?;
-    let why = near.into_iter().map(|(_, why)| why).collect::<Vec<_>>().join("; ");
+    let why = near.into_iter().map(|(_, why)| why).collect::<Vec<_>>().join(". ");
     Some(DueKey { key_id: key.key_id, keyset: key.keyset.clone(), due, why })
 }
 

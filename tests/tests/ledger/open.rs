@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use reseal_entities::{
+    key_limits::encryptions_max,
     ledger::{
         Ledger, LedgerError,
         keys::{ROTATED_TO, promote_if_held},
