@@ -20,11 +20,10 @@ use std::time::Duration;
 const DAY_MS: i64 = 86_400_000;
 const TEN_DAYS: Duration = Duration::from_secs(864_000);
 
-/// A keyset of one active key, so many days old. When that was activated.
-async fn keyset(ledger: &Ledger, name: &str, key_id: i64, algorithm: &str, days: i64, encryptions: i64) -> i64 {
+/// A keyset of one key that is active since then.
+async fn keyset(ledger: &Ledger, name: &str, key_id: i64, algorithm: &str, since: i64, encryptions: i64) {
     let db = ledger.db();
     ledger_keys::create_keyset(db, "ada", name).await.expect("a keyset");
-    let since = now_ms(db).await.expect("the time") - days * DAY_MS - DAY_MS / 2;
     let row = keys::ActiveModel {
         key_id: Set(key_id),
         keyset: Set(name.to_owned()),
@@ -41,7 +40,6 @@ async fn keyset(ledger: &Ledger, name: &str, key_id: i64, algorithm: &str, days:
         ..Default::default()
     };
     row.insert(db).await.expect("a key");
-    since
 }
 
 async fn site(ledger: &Ledger, cryptoperiod: Option<Duration>) -> Site {
@@ -62,13 +60,14 @@ async fn page(visitor: &Visitor, path: &str) -> String {
 #[test]
 fn a_key_tells_its_limits_and_null_where_there_is_none() {
     for_each_ledger(async |ledger| {
-        let since = keyset(&ledger, "aged", 71_001, "AES256_GCM", 9, 5).await;
-        keyset(&ledger, "endless", 71_002, "XCHACHA20_POLY1305", 9, 5).await;
+        keyset(&ledger, "aged", 71_001, "AES256_GCM", 1_700_000_000_000, 5).await;
+        keyset(&ledger, "endless", 71_002, "XCHACHA20_POLY1305", 1_700_000_000_000, 5).await;
         let limited = site(&ledger, Some(TEN_DAYS)).await;
         let aged = told(&limited, "aged").await;
         assert_eq!((&aged["encryptions_max"], &aged["cryptoperiod_ms"]), (&json!(1_i64 << 31), &json!(10 * DAY_MS)));
-        let ends_at = std::time::UNIX_EPOCH + Duration::from_millis((since + 10 * DAY_MS).unsigned_abs());
-        assert_eq!(aged["cryptoperiod_ends_at"], json!(humantime::format_rfc3339_millis(ends_at).to_string()));
+        assert_eq!((&aged["activated_at"], &aged["cryptoperiod_ends_at"]), {
+            (&json!("2023-11-14T22:13:20.000Z"), &json!("2023-11-24T22:13:20.000Z"))
+        });
         assert_eq!(told(&limited, "endless").await["encryptions_max"], Value::Null);
 
         let aged = told(&site(&ledger, None).await, "aged").await;
@@ -80,9 +79,11 @@ fn a_key_tells_its_limits_and_null_where_there_is_none() {
 #[test]
 fn pages_say_which_key_is_due_and_the_overview_says_it_to_a_person() {
     for_each_ledger(async |ledger| {
-        keyset(&ledger, "old", 72_001, "AES256_GCM", 9, 12_345).await;
-        keyset(&ledger, "worn", 72_002, "AES256_GCM", 1, 1 << 31).await;
-        keyset(&ledger, "calm", 72_003, "AES256_GCM", 1, 5).await;
+        let now = now_ms(ledger.db()).await.expect("the time");
+        let days_ago = |days: i64| now - days * DAY_MS - DAY_MS / 2;
+        keyset(&ledger, "old", 72_001, "AES256_GCM", days_ago(9), 12_345).await;
+        keyset(&ledger, "worn", 72_002, "AES256_GCM", days_ago(1), 1 << 31).await;
+        keyset(&ledger, "calm", 72_003, "AES256_GCM", days_ago(1), 5).await;
         let limited = site(&ledger, Some(TEN_DAYS)).await;
         let visitor = Visitor::signed_in(&limited, Role::Operator).await;
         let listed = page(&visitor, "/keys").await;
