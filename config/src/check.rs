@@ -124,12 +124,17 @@ fn rotation(raw: raw::Rotation, at: &Layers) -> Result<Rotation> {
     let duration = |text: &str, option: &str| -> Result<Duration> {
         humantime::parse_duration(text).map_err(|e| at.refuse(option, &format!("{e}; write e.g. \"60s\" or \"7d\"")))
     };
+    let cryptoperiod = raw.cryptoperiod.map(|text| duration(&text, "rotation.cryptoperiod")).transpose()?;
+    if cryptoperiod.is_some_and(|period| period.is_zero()) {
+        return Err(at.refuse("rotation.cryptoperiod", "every key would be due at once; write e.g. \"90d\""));
+    }
     Ok(Rotation {
         batch_rows: raw.batch_rows,
         chunk_rows: raw.chunk_rows,
         outstanding_batches_max: raw.outstanding_batches_max,
         writer_ttl: duration(&raw.writer_ttl, "rotation.writer_ttl")?,
         two_person: raw.two_person,
+        cryptoperiod,
         clear_after: raw.clear_after.map(|text| duration(&text, "rotation.clear_after")).transpose()?,
     })
 }

@@ -230,6 +230,9 @@ pub struct Rotation {
     /// The wait between proof and clearing. A file has no default for it, because zero makes
     /// older backups unreadable at once: see [`Rotation::require_clear_after`].
     pub clear_after: Option<Duration>,
+    /// How long a key may be active, counted from its activation; none: no age is too high. It only informs: nothing
+    /// rotates by itself.
+    pub cryptoperiod: Option<Duration>,
 }
 
 /// Rows per transaction.

@@ -143,6 +143,7 @@ pub(crate) struct Rotation {
     pub(crate) writer_ttl: String,
     pub(crate) two_person: bool,
     pub(crate) clear_after: Option<String>,
+    pub(crate) cryptoperiod: Option<String>,
 }
 
 impl Default for Rotation {
@@ -154,6 +155,7 @@ impl Default for Rotation {
             writer_ttl: "60s".to_owned(),
             two_person: false,
             clear_after: None,
+            cryptoperiod: None,
         }
     }
 }

@@ -105,6 +105,8 @@ fn a_wrong_type_or_size_names_its_path() {
         ("[rotation]\noutstanding_batches_max = 2001", "rotation.outstanding_batches_max"),
         ("[rotation]\nclear_after = 7", "rotation.clear_after"),
         ("[rotation]\nclear_after = 'soon'", "rotation.clear_after"),
+        ("[rotation]\ncryptoperiod = 'a season'", "rotation.cryptoperiod"),
+        ("[rotation]\ncryptoperiod = '0s'", "rotation.cryptoperiod"),
         ("[worker]\nlanes = 0", "worker.lanes"),
         ("[server]\nbind = 'here'", "server.bind"),
         ("[server]\nrequests_per_second = 0", "server.requests_per_second"),

@@ -8,12 +8,11 @@ use crate::{
     walk::Walk,
 };
 use reseal_entities::{
-    keys,
+    key_limits, keys,
     ledger::{approve, catalog, close, keys as ledger_keys, now_ms, plan, sources, steps},
     planned_tables, rotations,
     state::{KeyState, RotationEvent, RotationState},
 };
-use reseal_keyring::Algorithm;
 use std::collections::BTreeSet;
 
 /// Does a rotation's planning, if it is due.
@@ -161,7 +160,7 @@ async fn secured_key(engine: &Engine, rotation: &mut rotations::Model) -> Result
     engine.keyring.secure(&rotation.keyset, key_id).await?;
     let stored = ledger_keys::of_keyset(engine.ledger.db(), &rotation.keyset).await?;
     let worn_out = |k: &keys::Model| {
-        let most = k.algorithm.parse::<Algorithm>().ok().and_then(Algorithm::encryptions_max);
+        let most = key_limits::encryptions_max(&k.algorithm);
         k.key_id == key_id && most.is_some_and(|most| k.encryptions > most)
     };
     if stored.iter().any(worn_out) {

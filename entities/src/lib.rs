@@ -29,4 +29,5 @@ pub mod writers;
 
 pub mod app;
 pub mod job;
+pub mod key_limits;
 pub mod ledger;

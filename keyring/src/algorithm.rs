@@ -93,15 +93,6 @@ impl Algorithm {
     pub fn may_be_rotated_to(self) -> bool {
         matches!(self, Self::Aes256Gcm | Self::XChaCha20Poly1305)
     }
-
-    /// After so many encryptions a key takes no further rotation; none: random nonces never meet
-    ///
-    /// Half of NIST SP 800-38D's 2^32 for random 96-bit nonces, since applications' own
-    /// encryptions are not all counted.
-    #[must_use]
-    pub fn encryptions_max(self) -> Option<i64> {
-        (self != Self::XChaCha20Poly1305).then_some(1 << 31)
-    }
 }
 
 words! {

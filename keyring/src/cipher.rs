@@ -56,7 +56,7 @@ impl Cipher {
         Some(Self { algorithm, aead: Box::new(aead) })
     }
 
-    /// Under a fresh random iv; see [`Algorithm::encryptions_max`]
+    /// Under a fresh random iv. Of 96 bits those may meet: the ledger counts, and limits, what a key encrypts
     ///
     /// # Panics
     ///

@@ -12,6 +12,7 @@ mod batch;
 mod batches;
 mod charts;
 mod drawn;
+mod due;
 mod failures;
 mod form;
 mod frame;

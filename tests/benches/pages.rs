@@ -69,7 +69,7 @@ const PAGES: [&str; 5] =
 #[expect(clippy::print_stdout, reason = "a bench prints")]
 async fn look_at_pages(ledger: &Ledger) {
     let rules = Rules { clear_after: None, writer_ttl: Duration::ZERO, batch_rows: 10, two_person: false };
-    let settings = Settings { rules, on_loopback: true, tls: false, requests_per_second: 10_000 };
+    let settings = Settings { rules, on_loopback: true, tls: false, requests_per_second: 10_000, cryptoperiod: None };
     let app = App::open(ledger.clone(), None, None, settings);
     let listen = Listen { bind: "127.0.0.1:0".parse().expect("an address"), tls: None };
     let listening = Listening::at(listen).await.expect("a free port");

@@ -117,5 +117,6 @@ pub(crate) fn settings(config: &Config) -> Settings {
         on_loopback: config.server.bind.ip().is_loopback(),
         tls: config.server.tls.is_some(),
         requests_per_second: config.server.requests_per_second,
+        cryptoperiod: rotation.cryptoperiod,
     }
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "server", schema(example = json!({
     "key_id": 3_018_265_591_u32, "keyset": "default", "version": 2, "state": "active", "algorithm": "aes256-gcm",
-    "prefix": "tink", "kek_id": "file-2f9a", "encryptions": 310_000, "created_at": "2026-11-24T09:00:01.000Z",
+    "prefix": "tink", "kek_id": "file-2f9a", "encryptions": 310_000, "encryptions_max": 2_147_483_648_u32, "cryptoperiod_ms": 7_776_000_000_u64,
+    "cryptoperiod_ends_at": "2027-02-22T09:00:01.000Z", "created_at": "2026-11-24T09:00:01.000Z",
     "activated_at": "2026-11-24T09:00:01.000Z"
 })))]
 pub struct Key {
@@ -29,6 +30,15 @@ pub struct Key {
     pub kek_id: String,
     /// Values encrypted with it, as workers and `storage` count.
     pub encryptions: i64,
+    /// After so many it takes no further rotation; none: there is no limit.
+    #[serde(default)]
+    pub encryptions_max: Option<i64>,
+    /// How long a key may be active, as the server is configured; none: no limit is set. It informs and rotates nothing.
+    #[serde(default)]
+    pub cryptoperiod_ms: Option<i64>,
+    /// When an active key will have been active for its cryptoperiod.
+    #[serde(default)]
+    pub cryptoperiod_ends_at: Option<String>,
     /// When it was made.
     pub created_at: String,
     /// When it first encrypted.

@@ -5,6 +5,7 @@ mod axes;
 mod bar;
 mod bin;
 mod curve;
+mod meter;
 mod sentence;
 mod series;
 mod sparkline;
@@ -16,6 +17,7 @@ mod valid;
 pub(crate) use {
     bar::{Bar, bars},
     bin::Bin,
+    meter::{Meter, meter},
     series::{Sample, Series},
     sparkline::sparkline,
     speed::speed,

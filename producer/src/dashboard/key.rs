@@ -1,7 +1,7 @@
 //! A key: what promoted it, what retires it, and the gate before it is cleared.
 
 use super::{
-    assets,
+    assets, due,
     form::{fresh_key, some},
     frame::{Frame, page},
     numbers,
@@ -22,6 +22,7 @@ use reseal_entities::{
 };
 use reseal_http::{Form, Path, Problem, RequestId};
 use serde::Deserialize;
+use std::time::Duration;
 
 #[derive(Template)]
 #[template(path = "key.html")]
@@ -33,6 +34,7 @@ struct Page {
     loaded_by: Vec<String>,
     once: String,
     now: i64,
+    cryptoperiod: Option<Duration>,
 }
 
 impl Page {
@@ -56,8 +58,12 @@ async fn render(app: &App, caller: &Caller, id: i64, refused: Option<Problem>) -
     let alive = presence::alive(db).await.map_err(problem)?;
     let loaded_by = alive.into_iter().filter(|w| w.loaded().contains(&id)).map(|w| w.name).collect();
     let now = now_ms(db).await.map_err(|e| problem(e.into()))?;
+    let cryptoperiod = app.settings().cryptoperiod;
     let frame = Frame::new(caller, "/keys", format!("/keys/{id}")).refusing(refused.as_ref());
-    Ok(page(&Page { frame, key, promoted_by, retired_by, loaded_by, once: fresh_key(), now }, refused.as_ref()))
+    Ok(page(
+        &Page { frame, key, promoted_by, retired_by, loaded_by, once: fresh_key(), now, cryptoperiod },
+        refused.as_ref(),
+    ))
 }
 
 /// What somebody typed who wants a key cleared.

@@ -1,7 +1,7 @@
 //! Keys: each keyset's, how old they are, and how many cells are under them.
 
 use super::{
-    assets,
+    assets, due,
     form::{Once, fresh_key},
     frame::{Done, Frame, page},
     numbers,
@@ -23,6 +23,7 @@ use reseal_entities::{
 };
 use reseal_http::{Form, Problem, Query, RequestId};
 use serde::Deserialize;
+use std::time::Duration;
 
 /// A census, as a worker wrote it down.
 #[derive(Default, Deserialize)]
@@ -53,6 +54,7 @@ struct Page {
     census_at: Option<i64>,
     key: String,
     now: i64,
+    cryptoperiod: Option<Duration>,
 }
 
 impl Page {
@@ -83,7 +85,10 @@ pub(super) async fn show(
     let census = last.and_then(|o| o.result).and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
     let now = now_ms(db).await.map_err(|e| problem(e.into()))?;
     let frame = Frame::new(&caller, "/keys", "/keys".to_owned()).done(&done);
-    Ok(page(&Page { frame, keysets, census, census_at, key: fresh_key(), now }, None))
+    Ok(page(
+        &Page { frame, keysets, census, census_at, key: fresh_key(), now, cryptoperiod: app.settings().cryptoperiod },
+        None,
+    ))
 }
 
 pub(super) async fn census(

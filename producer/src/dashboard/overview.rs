@@ -2,6 +2,7 @@
 
 use super::{
     assets, drawn,
+    due::{self, DueKey},
     frame::{Frame, page},
     numbers,
     tone::Tone,
@@ -44,6 +45,7 @@ struct Page {
     queue: &'static str,
     waiting: Vec<keys::Model>,
     compromised: Vec<keys::Model>,
+    due: Vec<DueKey>,
     keysets: usize,
 }
 
@@ -79,6 +81,7 @@ pub(super) async fn show(State(app): State<App>, caller: Caller) -> Result<Respo
         queue: queue_health(&app).await,
         waiting: keys.iter().filter(|k| k.state == KeyState::Suspended).cloned().collect(),
         compromised: keys.iter().filter(open_key).filter(|k| k.compromised_at.is_some()).cloned().collect(),
+        due: keys.iter().filter_map(|k| due::due(k, app.settings().cryptoperiod, now)).collect(),
         keysets: keysets.len(),
         running,
     };

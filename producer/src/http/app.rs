@@ -36,6 +36,8 @@ pub struct Settings {
     pub tls: bool,
     /// Requests a second of one token that has no limit of its own; twice as many at once.
     pub requests_per_second: u32,
+    /// How long a key may be active; none: no age is too high. It informs, and rotates nothing.
+    pub cryptoperiod: Option<Duration>,
 }
 
 /// What all requests share: the ledger, and where to ring.

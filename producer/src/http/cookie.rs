@@ -47,7 +47,7 @@ mod tests {
 
     fn settings(on_loopback: bool, tls: bool) -> Settings {
         let rules = Rules { clear_after: None, writer_ttl: Duration::ZERO, batch_rows: 1, two_person: false };
-        Settings { rules, on_loopback, tls, requests_per_second: 1 }
+        Settings { rules, on_loopback, tls, requests_per_second: 1, cryptoperiod: None }
     }
 
     fn presented(on_loopback: bool, lines: &[&'static str]) -> Option<String> {

@@ -43,7 +43,8 @@ struct Of {
 async fn list(State(app): State<App>, Query(of): Query<Of>) -> Result<Json<Vec<Key>>, Problem> {
     let found = ledger_keys::all(app.ledger().db()).await.map_err(problem)?;
     let wanted = found.into_iter().filter(|k| of.keyset.as_ref().is_none_or(|keyset| *keyset == k.keyset));
-    Ok(Json(wanted.map(tell::key).collect()))
+    let cryptoperiod = app.settings().cryptoperiod;
+    Ok(Json(wanted.map(|k| tell::key(k, cryptoperiod)).collect()))
 }
 
 /// Shows a key, and what stands between it and its clearing
@@ -63,7 +64,7 @@ async fn show(State(app): State<App>, Path(key_id): Path<i64>) -> Result<Json<Ke
     let alive = presence::alive(db).await.map_err(problem)?;
     let loaded_by = alive.into_iter().filter(|w| w.loaded().contains(&key_id)).map(|w| w.name).collect();
     let gate = gate.into_iter().map(tell::condition).collect();
-    Ok(Json(KeyDetail { key: tell::key(key), promoted_by, retired_by, gate, loaded_by }))
+    Ok(Json(KeyDetail { key: tell::key(key, app.settings().cryptoperiod), promoted_by, retired_by, gate, loaded_by }))
 }
 
 /// Clears a retired key

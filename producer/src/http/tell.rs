@@ -2,7 +2,7 @@
 
 use crate::api;
 use reseal_entities::{
-    attempts, audit, batches, keys,
+    attempts, audit, batches, key_limits, keys,
     ledger::{
         failures::Failures,
         operations::OperationStatus,
@@ -152,7 +152,8 @@ pub(super) fn quarantined(q: quarantine::Model, table: String) -> api::Quarantin
 }
 
 /// A key; what wraps it stays in the ledger.
-pub(super) fn key(k: keys::Model) -> api::Key {
+pub(super) fn key(k: keys::Model, cryptoperiod: Option<Duration>) -> api::Key {
+    let (encryptions_max, ends_at) = (key_limits::encryptions_max(&k.algorithm), k.cryptoperiod_ends_at(cryptoperiod));
     api::Key {
         key_id: k.key_id,
         keyset: k.keyset,
@@ -162,6 +163,9 @@ pub(super) fn key(k: keys::Model) -> api::Key {
         prefix: k.prefix,
         kek_id: k.kek_id,
         encryptions: k.encryptions,
+        encryptions_max,
+        cryptoperiod_ms: cryptoperiod.map(key_limits::milliseconds),
+        cryptoperiod_ends_at: ends_at.map(time),
         created_at: time(k.created_at),
         activated_at: k.activated_at.map(time),
         deactivated_at: k.deactivated_at.map(time),

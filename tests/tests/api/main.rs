@@ -9,6 +9,7 @@ mod events;
 mod fuzzed;
 mod guide;
 mod input;
+mod keys;
 mod pages;
 mod rights;
 mod sessions;

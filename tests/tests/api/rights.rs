@@ -84,7 +84,8 @@ fn the_pages_are_all_here_and_ask_no_other_host() {
 #[test]
 fn elsewhere_than_on_loopback_probes_and_metrics_ask_for_a_token() {
     for_each_ledger(async |ledger| {
-        let settings = Settings { rules: RULES, on_loopback: false, tls: false, requests_per_second: 10_000 };
+        let settings =
+            Settings { rules: RULES, on_loopback: false, tls: false, requests_per_second: 10_000, cryptoperiod: None };
         let site = Site::with(&ledger, settings, "127.0.0.1:0").await;
         for path in ["/healthz", "/readyz", "/metrics"] {
             let anonymous = site.anonymous(Method::GET, path).send().await.expect("an answer");
@@ -167,7 +168,8 @@ fn who_guesses_tokens_is_heard_no_more_and_who_has_one_still_is() {
 #[test]
 fn a_token_asks_only_so_often() {
     for_each_ledger(async |ledger| {
-        let settings = Settings { rules: RULES, on_loopback: true, tls: false, requests_per_second: 2 };
+        let settings =
+            Settings { rules: RULES, on_loopback: true, tls: false, requests_per_second: 2, cryptoperiod: None };
         let site = Site::with(&ledger, settings, "127.0.0.1:0").await;
         let mut statuses = Vec::new();
         for _ in 0..20 {

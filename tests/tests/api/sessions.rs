@@ -119,7 +119,8 @@ fn a_session_outlives_a_restart_of_the_server() {
 #[test]
 fn a_session_asks_only_so_often() {
     for_each_ledger(async |ledger| {
-        let settings = Settings { rules: RULES, on_loopback: true, tls: false, requests_per_second: 2 };
+        let settings =
+            Settings { rules: RULES, on_loopback: true, tls: false, requests_per_second: 2, cryptoperiod: None };
         let site = Site::with(&ledger, settings, "127.0.0.1:0").await;
         let visitor = Visitor::signed_in(&site, Role::Viewer).await;
         let mut statuses = Vec::new();

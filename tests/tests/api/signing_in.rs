@@ -147,7 +147,7 @@ fn who_guesses_tokens_at_the_page_is_heard_no_more_and_who_is_signed_in_still_is
 fn the_cookie_is_a_browsers_alone_and_goes_over_no_open_line_elsewhere_than_on_loopback() {
     for_each_ledger(async |ledger| {
         let attributes = async |on_loopback, tls| {
-            let settings = Settings { rules: RULES, on_loopback, tls, requests_per_second: 10_000 };
+            let settings = Settings { rules: RULES, on_loopback, tls, requests_per_second: 10_000, cryptoperiod: None };
             let site = Site::with(&ledger, settings, "127.0.0.1:0").await;
             let token = token(&ledger, &format!("ada-{on_loopback}-{tls}"), Role::Viewer, None).await.expect("a token");
             let fields = [("token", &*token), ("next", "/")];
@@ -173,7 +173,8 @@ fn the_cookie_is_a_browsers_alone_and_goes_over_no_open_line_elsewhere_than_on_l
 #[test]
 fn where_the_server_speaks_tls_only_its_own_cookie_opens_a_page() {
     for_each_ledger(async |ledger| {
-        let settings = Settings { rules: RULES, on_loopback: true, tls: true, requests_per_second: 10_000 };
+        let settings =
+            Settings { rules: RULES, on_loopback: true, tls: true, requests_per_second: 10_000, cryptoperiod: None };
         let site = Site::with(&ledger, settings, "127.0.0.1:0").await;
         let mut visitor = Visitor::new(&site);
         visitor.sign_in(site.token(Role::Viewer), "/").await;

@@ -41,7 +41,8 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn over(ledger: &Ledger) -> Self {
-        let settings = Settings { rules: RULES, on_loopback: true, tls: false, requests_per_second: 10_000 };
+        let settings =
+            Settings { rules: RULES, on_loopback: true, tls: false, requests_per_second: 10_000, cryptoperiod: None };
         Self::with(ledger, settings, "127.0.0.1:0").await
     }
 
@@ -82,7 +83,8 @@ impl Site {
         let bind = self.url.trim_start_matches("http://").to_owned();
         drop(self.stop.take());
         self.serving.await.expect("it ends");
-        let settings = Settings { rules: RULES, on_loopback: true, tls: false, requests_per_second: 10_000 };
+        let settings =
+            Settings { rules: RULES, on_loopback: true, tls: false, requests_per_second: 10_000, cryptoperiod: None };
         let mut again = Self::with(&self.ledger, settings, &bind).await;
         again.tokens = self.tokens;
         again

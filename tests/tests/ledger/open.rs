@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use reseal_entities::{
+    key_limits::encryptions_max,
     ledger::{
         Ledger, LedgerError,
         keys::{ROTATED_TO, promote_if_held},
@@ -200,6 +201,15 @@ fn only_a_native_key_of_a_target_algorithm_is_rotated_to_and_promoted() {
         }
         assert_eq!(targets, ROTATED_TO);
     });
+}
+
+#[test]
+fn encryptions_are_limited_under_every_algorithm_but_the_one_with_long_nonces() {
+    for algorithm in Algorithm::ALL {
+        let most = (*algorithm != Algorithm::XChaCha20Poly1305).then_some(1 << 31);
+        assert_eq!(encryptions_max(algorithm.as_str()), most, "{algorithm}");
+    }
+    assert_eq!(encryptions_max("OF_A_NEWER_VERSION"), None);
 }
 
 #[test]

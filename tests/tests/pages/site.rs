@@ -21,6 +21,7 @@ uri = "file:{data}/kek"
 
 [rotation]
 clear_after = "7d"
+cryptoperiod = "240d"
 "#;
 
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);

@@ -7,20 +7,21 @@ use crate::{
     output::{Output, grouped, time},
 };
 use reseal_entities::{
+    key_limits::{Due, encryptions_max},
     keys,
     ledger::{
-        Ledger, presence,
+        Ledger, LedgerError, now_ms, presence,
         read::{self, Condition},
     },
     state::{KeyState, RotationState},
 };
-use reseal_keyring::Algorithm;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 struct Known {
     key: keys::Model,
-    /// None: as many as anybody likes, or an algorithm of a newer version.
-    encryptions_max: Option<i64>,
+    cryptoperiod: Option<Duration>,
+    now: i64,
     promoted_by: Option<(i64, RotationState)>,
     retired_by: Option<(i64, RotationState)>,
     /// Of the rotation that retires it.
@@ -29,13 +30,14 @@ struct Known {
 }
 
 pub(super) async fn run(key_id: u32, context: &Context) -> Result<Exit, Failure> {
-    let ledger = ground::ledger_only(&context.config()?).await?;
-    let known = look(&ledger, i64::from(key_id)).await?;
+    let config = context.config()?;
+    let ledger = ground::ledger_only(&config).await?;
+    let known = look(&ledger, i64::from(key_id), config.rotation.cryptoperiod).await?;
     context.output.show(&known.object(), || known.text(&context.output));
     Ok(Exit::Done)
 }
 
-async fn look(ledger: &Ledger, key_id: i64) -> Result<Known, Failure> {
+async fn look(ledger: &Ledger, key_id: i64, cryptoperiod: Option<Duration>) -> Result<Known, Failure> {
     let db = ledger.db();
     let key = read::key(db, key_id).await?;
     let promoted_by = read::promoting(db, key_id).await?.map(|r| (r.id, r.state));
@@ -46,16 +48,14 @@ async fn look(ledger: &Ledger, key_id: i64) -> Result<Known, Failure> {
     }
     let alive = presence::alive(db).await?.into_iter();
     let loaded_by = alive.filter(|w| w.loaded().contains(&key_id)).map(|w| w.name).collect();
-    let algorithm = key.algorithm.parse::<Algorithm>().ok();
-    let encryptions_max = algorithm.and_then(Algorithm::encryptions_max);
-    Ok(Known { key, encryptions_max, promoted_by, retired_by, gate, loaded_by })
+    let now = now_ms(db).await.map_err(LedgerError::from)?;
+    Ok(Known { key, cryptoperiod, now, promoted_by, retired_by, gate, loaded_by })
 }
 
 impl Known {
     fn object(&self) -> Value {
         let rotation = |r: &(i64, RotationState)| json!({"id": r.0, "state": r.1});
-        let mut object = super::list::object(&self.key);
-        object["encryptions_max"] = json!(self.encryptions_max);
+        let mut object = super::list::object(&self.key, self.cryptoperiod);
         object["promoted_by"] = json!(self.promoted_by.as_ref().map(rotation));
         object["retired_by"] = json!(self.retired_by.as_ref().map(rotation));
         object["gate"] = json!(self.gate);
@@ -80,6 +80,7 @@ impl Known {
             ("encryptions", Some(self.encryptions())),
             ("created", Some(time(k.created_at))),
             ("activated", k.activated_at.map(time)),
+            ("cryptoperiod", self.cryptoperiod()),
             ("deactivated", k.deactivated_at.map(time)),
             ("destroyed", k.destroyed_at.map(time)),
             ("exported", Some(k.exported_at.map_or_else(|| "never".to_owned(), time))),
@@ -93,9 +94,19 @@ impl Known {
         text + &self.clearing(output)
     }
 
+    fn cryptoperiod(&self) -> Option<String> {
+        let (used, ends_at) =
+            (self.key.age_used(self.cryptoperiod, self.now)?, self.key.cryptoperiod_ends_at(self.cryptoperiod)?);
+        let word = match used.due() {
+            Due::Calm => String::new(),
+            due => format!("; {}", due.as_str()),
+        };
+        Some(format!("{} %, over at {}{word}", used.percent(), time(ends_at)))
+    }
+
     fn encryptions(&self) -> String {
         let counted = grouped(self.key.encryptions);
-        match self.encryptions_max {
+        match encryptions_max(&self.key.algorithm) {
             Some(max) => {
                 let percent = self.key.encryptions * 100 / max;
                 format!("{counted} of {} ({percent} %), counted by workers and storage", grouped(max))

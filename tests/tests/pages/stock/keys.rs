@@ -1,4 +1,4 @@
-//! Four keysets, and keys in every state.
+//! Four keysets, and keys in every state; one has encrypted too much, and some are old.
 
 use crate::words::Words;
 use reseal_entities::{keys, keysets, state::KeyState};
@@ -38,6 +38,8 @@ pub(super) async fn make(db: &impl ConnectionTrait, words: &Words, now: i64) -> 
         ..Default::default()
     };
     known_to_others.update(db).await.expect("marked");
+    let worn_out = keys::ActiveModel { key_id: Set(keys.stopped[1]), encryptions: Set(1 << 31), ..Default::default() };
+    worn_out.update(db).await.expect("worn out");
     keys
 }
 
