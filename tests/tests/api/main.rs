@@ -11,6 +11,7 @@ mod guide;
 mod input;
 mod pages;
 mod rights;
+mod seen;
 mod sessions;
 mod signing_in;
 mod site;
