@@ -70,10 +70,7 @@ pub(crate) async fn sign_in(app: &App, head: &Parts, presented: &str) -> Result<
             None => None,
         };
         let txn = app.ledger().begin().await?;
-        if let Some((before, _)) = before {
-            sessions::close_if_open(&txn, before.id).await?;
-        }
-        let opened = sessions::open(&txn, &token).await?;
+        let opened = sessions::open_instead(&txn, &token, before.map(|(before, _)| before.id)).await?;
         txn.commit().await?;
         Ok::<_, LedgerError>(opened)
     };
