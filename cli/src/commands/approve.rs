@@ -20,7 +20,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let txn = ledger.begin().await?;
     let approved = approve::approve(&txn, &actor(), args.id, None).await?;
     txn.commit().await?;
-    let status = read::status(ledger.db(), args.id, None).await?;
+    let status = read::status(ledger.db(), args.id).await?;
     let object = json!({
         "id": args.id, "state": status.state, "approved_by": approved.by, "changed": approved.changed,
         "summary": status.summary,
