@@ -36,7 +36,8 @@ pub enum Resolved {
 /// Reads a quarantined row again and takes it as resolved only when its cell is current, NULL or
 /// gone. With `abandon`, a cell that is none of these is set to NULL by compare-and-swap, or its row
 /// deleted where the column takes no NULL; its bytes are kept. Dying in between, they already stand
-/// in the quarantine, and resolving again finds the cell NULL or gone.
+/// in the quarantine, and resolving again finds the cell NULL or gone. Should the place hold something else
+/// by then, what it holds gets a quarantined row of its own, and that one is resolved.
 pub async fn resolve(
     engine: &Engine,
     actor: &str,
@@ -45,7 +46,7 @@ pub async fn resolve(
     note: Option<&str>,
 ) -> Result<Resolved, EngineError> {
     let db = engine.ledger.db();
-    let Some(row) = quarantine::Entity::find_by_id(id).one(db).await? else {
+    let Some(mut row) = quarantine::Entity::find_by_id(id).one(db).await? else {
         return Err(EngineError::refused(
             "unknown_quarantined_row",
             format!("there is no quarantined row {id}: see `reseal quarantine list`"),
@@ -91,9 +92,8 @@ pub async fn resolve(
         Some(Some(cell)) if abandon => {
             // Kept first, so that no line of this loses the bytes.
             let txn = engine.ledger.begin().await?;
-            if !ledger_quarantine::keep_bytes_if_unresolved(&txn, actor, &row, cell.clone()).await? {
-                return Err(resolved_already(&row));
-            }
+            let keeps = ledger_quarantine::keep_bytes_if_unresolved(&txn, actor, &row, cell.clone()).await?;
+            row = keeps.ok_or_else(|| resolved_already(&row))?;
             txn.commit().await?;
             if !target.source.abandon(&target.shape, &row.row_key, &row.column_name, &cell).await? {
                 return Err(EngineError::refused(

@@ -63,8 +63,7 @@ pub async fn batch(engine: &Engine, batch_id: i64, stop: Stop<'_>) -> Result<Fat
         match split::in_two(engine, &claimed).await {
             Ok(Some(fate)) => return Ok(fate),
             Ok(None) => {}
-            Err(e) if batch.split_asked => return give_back(engine, &claimed, &e).await,
-            Err(e) => return Err(e), // its lease runs out, and the claims that its workers died at go on counting
+            Err(e) => return give_back(engine, &claimed, &e, Was::ToBeSplit).await,
         }
     }
     match work(engine, &claimed, stop).await {
@@ -79,15 +78,24 @@ pub async fn batch(engine: &Engine, batch_id: i64, stop: Stop<'_>) -> Result<Fat
             Ok(Fate::Done)
         }
         Ok(End::Stopped) => {
-            release(engine, batch, 0, None).await?;
+            let txn = engine.ledger.begin().await?;
+            report::release_if_held(&txn, batch, 0, None).await?;
+            txn.commit().await?;
             Ok(Fate::Released)
         }
         Ok(End::Lost) | Err(EngineError::Ledger(LedgerError::LeaseLost)) => Ok(Fate::Lost),
-        Err(e) => give_back(engine, &claimed, &e).await,
+        Err(e) => give_back(engine, &claimed, &e, Was::AtWork).await,
     }
 }
 
-async fn give_back(engine: &Engine, claimed: &Claimed, error: &EngineError) -> Result<Fate, EngineError> {
+/// What a batch failed at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Was {
+    AtWork,
+    ToBeSplit,
+}
+
+async fn give_back(engine: &Engine, claimed: &Claimed, error: &EngineError, was: Was) -> Result<Fate, EngineError> {
     let (batch, detail) = (&claimed.batch, error.to_string());
     if error.code() == "keyset_stale" {
         engine.keyring.forget();
@@ -107,20 +115,14 @@ async fn give_back(engine: &Engine, claimed: &Claimed, error: &EngineError) -> R
         return Ok(Fate::Failed);
     }
     let again_in_ms = backoff_ms(15_000, 900_000, batch.attempts + 1);
-    release(engine, batch, again_in_ms, Some((error.code(), &detail))).await?;
-    Ok(Fate::Released)
-}
-
-async fn release(
-    engine: &Engine,
-    batch: &batches::Model,
-    again_in_ms: i64,
-    failure: Option<(&str, &str)>,
-) -> Result<(), EngineError> {
     let txn = engine.ledger.begin().await?;
-    report::release_if_held(&txn, batch, again_in_ms, failure).await?;
+    let failure = (error.code(), &*detail);
+    match was {
+        Was::AtWork => report::release_if_held(&txn, batch, again_in_ms, Some(failure)).await?,
+        Was::ToBeSplit => report::release_unsplit_if_held(&txn, batch, again_in_ms, failure).await?,
+    };
     txn.commit().await?;
-    Ok(())
+    Ok(Fate::Released)
 }
 
 pub(crate) async fn fail(engine: &Engine, batch: &batches::Model, code: &str, detail: &str) -> Result<(), EngineError> {

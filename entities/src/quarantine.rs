@@ -47,7 +47,7 @@ pub struct Model {
     /// The column.
     #[sea_orm(column_type = "String(StringLen::N(128))", unique_key = "cell")]
     pub column_name: String,
-    /// True until the cell is given up, then NULL: unique with the place, so that a place that turns
+    /// True until the row is closed and keeps bytes, then NULL: unique with the place, so that a place that turns
     /// bad again gets a row of its own and no kept bytes are ever overwritten.
     #[sea_orm(unique_key = "cell", nullable)]
     pub live: Option<bool>,
@@ -60,7 +60,8 @@ pub struct Model {
     pub cell_bytes: i64,
     /// Where it stands.
     pub state: QuarantineState,
-    /// The bytes of an abandoned cell.
+    /// The bytes of an abandoned cell. Also of one that somebody was about to give up and died: nobody knows
+    /// whether it is NULL by now.
     #[sea_orm(column_type = "Blob", nullable)]
     #[serde(skip)]
     pub abandoned_cell: Option<Vec<u8>>,

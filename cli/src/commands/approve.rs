@@ -18,7 +18,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let ledger = ground::ledger_only(&context.config()?).await?;
     let txn = ledger.begin().await?;
-    let approved = approve::approve(&txn, &actor(), args.id).await?;
+    let approved = approve::approve(&txn, &actor(), args.id, None).await?;
     txn.commit().await?;
     let status = read::status(ledger.db(), args.id).await?;
     let object = json!({

@@ -22,8 +22,14 @@ pub struct Approved {
 
 /// Approves the clearing of a rotation, which goes on at once if its waiting time is over. In the caller's
 /// transaction. Refused to who asked for the rotation, and while there is no proof to approve. An approval is of
-/// that proof: when it is void, so is the approval.
-pub async fn approve(txn: &impl ConnectionTrait, actor: &str, rotation_id: i64) -> Result<Approved, LedgerError> {
+/// that proof: when it is void, so is the approval. With `seen`, the time of the proof that a person has looked at
+/// (`proved_at`), a later one is not approved with it; without, it is the proof that stands.
+pub async fn approve(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    rotation_id: i64,
+    seen: Option<i64>,
+) -> Result<Approved, LedgerError> {
     let actor: String = actor.chars().take(128).collect(); // as the requester's name is kept
     let rotation = read::locked(txn, rotation_id).await?;
     if let Some(refused) = refusal(&rotation, &actor) {
@@ -31,6 +37,11 @@ pub async fn approve(txn: &impl ConnectionTrait, actor: &str, rotation_id: i64) 
     }
     if let (Some(_), Some(by)) = (rotation.approved_at, rotation.approved_by) {
         return Ok(Approved { by, changed: false });
+    }
+    if seen.is_some() && rotation.state == RotationState::Waiting && rotation.proved_at != seen {
+        let message =
+            format!("rotation {rotation_id} was proved anew after the proof that was seen: look at this one first");
+        return Err(LedgerError::refused("proved_anew", message));
     }
     let approved = rotations::Entity::update_many()
         .col_expr(rotations::Column::ApprovedAt, now(txn))

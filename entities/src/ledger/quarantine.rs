@@ -1,5 +1,9 @@
 //! Rows that could not be re-encrypted: found, settled, given up.
 
+mod kept;
+
+pub use kept::keep_bytes_if_unresolved;
+
 use super::{LedgerError, audit, time::now};
 use crate::quarantine::{self, QuarantineState};
 use sea_orm::{
@@ -99,38 +103,12 @@ pub async fn settle_table(txn: &impl ConnectionTrait, planned_table_id: i64) -> 
 
 async fn settle(txn: &impl ConnectionTrait, rows: sea_orm::UpdateMany<quarantine::Entity>) -> Result<(), LedgerError> {
     rows.col_expr(quarantine::Column::State, Expr::value(QuarantineState::Resolved))
+        .col_expr(quarantine::Column::Live, kept::live_unless_kept())
         .col_expr(quarantine::Column::ResolvedAt, now(txn))
         .filter(quarantine::Column::State.eq(QuarantineState::Retrying))
         .exec(txn)
         .await?;
     Ok(())
-}
-
-/// Keeps the bytes of a cell that is about to be given up, and says who gives it up: the source is another
-/// database, so this is committed before anything changes there. False: the row is not unresolved any more.
-pub async fn keep_bytes_if_unresolved(
-    txn: &impl ConnectionTrait,
-    actor: &str,
-    row: &quarantine::Model,
-    bytes: Vec<u8>,
-) -> Result<bool, LedgerError> {
-    let kept = quarantine::Entity::update_many()
-        .col_expr(quarantine::Column::AbandonedCell, Expr::value(Some(bytes)))
-        .filter(quarantine::Column::Id.eq(row.id))
-        .filter(quarantine::Column::State.is_in(QuarantineState::UNRESOLVED))
-        .exec(txn)
-        .await?;
-    if kept.rows_affected == 1 {
-        let entry = audit::Entry {
-            actor,
-            action: "quarantine.abandoning",
-            subject: format!("quarantined row {}", row.id),
-            before: json!({"state": row.state, "code": row.code}),
-            after: json!({"bytes_kept": true}),
-        };
-        audit::record(txn, entry).await?;
-    }
-    Ok(kept.rows_affected == 1)
 }
 
 /// Closes an unresolved row: its cell was seen current, NULL or gone, or (`Abandoned`) was given up.
@@ -142,10 +120,13 @@ pub async fn resolve_if_unresolved(
     state: QuarantineState,
     note: Option<&str>,
 ) -> Result<bool, LedgerError> {
-    let abandoned = state == QuarantineState::Abandoned;
+    let live = match state {
+        QuarantineState::Abandoned => Expr::value(Option::<bool>::None),
+        _ => kept::live_unless_kept(),
+    };
     let resolved = quarantine::Entity::update_many()
         .col_expr(quarantine::Column::State, Expr::value(state))
-        .col_expr(quarantine::Column::Live, Expr::value((!abandoned).then_some(true)))
+        .col_expr(quarantine::Column::Live, live)
         .col_expr(quarantine::Column::ResolvedBy, Expr::value(actor))
         .col_expr(quarantine::Column::Note, Expr::value(note.map(str::to_owned)))
         .col_expr(quarantine::Column::ResolvedAt, now(txn))

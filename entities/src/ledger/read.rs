@@ -17,6 +17,7 @@ use crate::{
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::LockType,
 };
 use serde::Serialize;
 
@@ -154,9 +155,11 @@ pub async fn rotation(db: &impl ConnectionTrait, id: i64) -> Result<rotations::M
     found.ok_or_else(|| unknown(id))
 }
 
-/// The same under its lock, so that what is decided from it stays true until the commit.
+/// The same under its lock, so that what is decided from it stays true until the commit. New batches, which only name
+/// their rotation, do not wait for it: a worker that splits a batch has that one's lock, and whoever has this lock may
+/// wait for it.
 pub(super) async fn locked(txn: &impl ConnectionTrait, id: i64) -> Result<rotations::Model, LedgerError> {
-    let found = rotations::Entity::find_by_id(id).lock_exclusive().one(txn).await?;
+    let found = rotations::Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(txn).await?;
     found.ok_or_else(|| unknown(id))
 }
 

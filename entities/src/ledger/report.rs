@@ -120,9 +120,30 @@ pub async fn release_if_held(
     again_in_ms: i64,
     failure: Option<(&str, &str)>,
 ) -> Result<bool, LedgerError> {
+    released(txn, batch, again_in_ms, failure, 0).await
+}
+
+/// The same of a batch that was to be split and could not be, after a failure. The claims at which its workers died go on
+/// counting, without this one: it is split before it is tried again.
+pub async fn release_unsplit_if_held(
+    txn: &impl ConnectionTrait,
+    batch: &batches::Model,
+    again_in_ms: i64,
+    failure: (&str, &str),
+) -> Result<bool, LedgerError> {
+    released(txn, batch, again_in_ms, Some(failure), std::cmp::max(batch.barren_claims - 1, 0)).await
+}
+
+async fn released(
+    txn: &impl ConnectionTrait,
+    batch: &batches::Model,
+    again_in_ms: i64,
+    failure: Option<(&str, &str)>,
+    barren_claims: i32,
+) -> Result<bool, LedgerError> {
     let mut release = held(batch, BatchEvent::Release)
         .col_expr(batches::Column::LeaseUntil, Expr::value(Option::<i64>::None))
-        .col_expr(batches::Column::BarrenClaims, Expr::value(0))
+        .col_expr(batches::Column::BarrenClaims, Expr::value(barren_claims))
         .col_expr(batches::Column::DueAt, now_plus(txn, again_in_ms))
         .col_expr(batches::Column::NextRingAt, now_plus(txn, again_in_ms));
     if let Some((code, detail)) = failure {

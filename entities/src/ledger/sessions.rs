@@ -43,6 +43,15 @@ pub enum Refusal {
 /// Opens a session for who has presented `token`, and forgets those that are long over. In the caller's transaction. The text is
 /// what the browser presents from now on: there is no other copy.
 pub async fn open(txn: &impl ConnectionTrait, token: &Token) -> Result<(sessions::Model, String), LedgerError> {
+    open_instead(txn, token, None).await
+}
+
+/// The same, and closes the session that the browser had before, unless it is closed. In the caller's transaction.
+pub async fn open_instead(
+    txn: &impl ConnectionTrait,
+    token: &Token,
+    before: Option<i64>,
+) -> Result<(sessions::Model, String), LedgerError> {
     let (secret, opened_at) = (random::<32>()?, now_ms(txn).await?);
     sessions::Entity::delete_many().filter(sessions::Column::ExpiresAt.lte(opened_at)).exec(txn).await?;
     let row = sessions::ActiveModel {
@@ -55,6 +64,14 @@ pub async fn open(txn: &impl ConnectionTrait, token: &Token) -> Result<(sessions
     };
     let id = sessions::Entity::insert(row).exec(txn).await?.last_insert_id;
     let session = one(txn, id).await?;
+    // The audit comes last: whoever had its head and waited for a token would wait for who revokes it, and they for the head.
+    let closed = match before {
+        Some(before) => set_closed(txn, before).await?,
+        None => None,
+    };
+    if let Some((before, its_token)) = closed {
+        record(txn, "session.closed", &its_token, json!({"session": before}), json!(null)).await?;
+    }
     record(txn, "session.opened", token, json!(null), json!({"session": id, "expires_at": session.expires_at})).await?;
     let presented = format!("{id}_{secret}");
     Ok((session, presented))
@@ -63,6 +80,13 @@ pub async fn open(txn: &impl ConnectionTrait, token: &Token) -> Result<(sessions
 /// Closes a session for good: whoever presents it from the commit on is refused. In the caller's transaction.
 /// False: it was closed before or is gone, and nothing changed.
 pub async fn close_if_open(txn: &impl ConnectionTrait, id: i64) -> Result<bool, LedgerError> {
+    let Some((id, token)) = set_closed(txn, id).await? else { return Ok(false) };
+    record(txn, "session.closed", &token, json!({"session": id}), json!(null)).await?;
+    Ok(true)
+}
+
+/// With whose session it was; none: it was not open.
+async fn set_closed(txn: &impl ConnectionTrait, id: i64) -> Result<Option<(i64, Token)>, LedgerError> {
     let closed = sessions::Entity::update_many()
         .col_expr(sessions::Column::ClosedAt, now(txn))
         .filter(sessions::Column::Id.eq(id))
@@ -70,12 +94,10 @@ pub async fn close_if_open(txn: &impl ConnectionTrait, id: i64) -> Result<bool, 
         .exec(txn)
         .await?;
     if closed.rows_affected == 0 {
-        return Ok(false);
+        return Ok(None);
     }
     let session = one(txn, id).await?;
-    let token = tokens::one(txn, session.token_id).await?;
-    record(txn, "session.closed", &token, json!({"session": id}), json!(null)).await?;
-    Ok(true)
+    Ok(Some((id, tokens::one(txn, session.token_id).await?)))
 }
 
 async fn record(

@@ -100,6 +100,24 @@ pub async fn limit_if_open(
     Ok(after)
 }
 
+/// The same for who has looked at the limits first: refused where they are not what was `seen`, so that nobody lifts a limit
+/// that they know nothing of.
+pub async fn limit_if_seen(
+    txn: &impl ConnectionTrait,
+    rotation_id: i64,
+    actor: &str,
+    seen: Limits,
+    wanted: Limits,
+) -> Result<Limits, LedgerError> {
+    let rotation = super::read::locked(txn, rotation_id).await?;
+    if rotation.open_keyset.is_some() && rotation.limits() != seen {
+        let message =
+            format!("somebody has limited rotation {rotation_id} meanwhile: look at its limits, and set them again");
+        return Err(LedgerError::refused("limits_changed", message));
+    }
+    limit_if_open(txn, rotation_id, actor, |_| wanted).await
+}
+
 /// Rotations whose pace is to be decided.
 pub async fn paced(db: &impl ConnectionTrait) -> Result<Vec<rotations::Model>, LedgerError> {
     let going = [RotationState::Planning, RotationState::Reencrypting, RotationState::Proving];

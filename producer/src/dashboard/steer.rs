@@ -11,7 +11,7 @@ use crate::{
     http::{App, Caller, steering},
 };
 use axum::{extract::State, response::Response};
-use reseal_entities::ledger::hold;
+use reseal_entities::ledger::{approve, hold, throttle};
 use reseal_http::{Form, Json, Path, Problem};
 use serde::Deserialize;
 
@@ -37,12 +37,25 @@ pub(super) async fn roll_back((app, caller, id): Asked, Form(why): Form<Why>) ->
     answer((app, caller, id), done, "rollback").await
 }
 
-pub(super) async fn approve((app, caller, id): Asked) -> Result<Response, Problem> {
-    let done = steering::approve_it(app.clone(), caller.clone(), Path(id.0)).await;
-    answer((app, caller, id), done, "approve").await
+/// Which proof was on the page, by its time; empty where there was none.
+#[derive(Deserialize)]
+pub(super) struct Proof {
+    #[serde(default, deserialize_with = "parsed")]
+    proved_at: Option<i64>,
 }
 
-/// Empty is no limit.
+pub(super) async fn approve((app, caller, id): Asked, Form(proof): Form<Proof>) -> Result<Response, Problem> {
+    let done = async {
+        // Who has seen none has not seen the one that stands now.
+        let seen = Some(proof.proved_at.unwrap_or_default());
+        let txn = steering::begin(&app).await?;
+        approve::approve(&txn, &caller.actor, id.0, seen).await.map_err(crate::http::problem)?;
+        steering::commit(txn).await
+    };
+    told(done.await, (app.clone(), caller.clone(), Path(id.0)), "approve").await
+}
+
+/// Empty is no limit. With what the page said of them before.
 #[derive(Deserialize)]
 pub(super) struct NewLimits {
     #[serde(default, deserialize_with = "parsed")]
@@ -51,14 +64,28 @@ pub(super) struct NewLimits {
     lanes: Option<i32>,
     #[serde(default, deserialize_with = "parsed")]
     batches: Option<i32>,
+    #[serde(default, deserialize_with = "parsed")]
+    seen_rows_per_second: Option<i64>,
+    #[serde(default, deserialize_with = "parsed")]
+    seen_lanes: Option<i32>,
+    #[serde(default, deserialize_with = "parsed")]
+    seen_batches: Option<i32>,
 }
 
 pub(super) async fn limit((app, caller, id): Asked, Form(new): Form<NewLimits>) -> Result<Response, Problem> {
-    let limits = Limits { rows_per_second: new.rows_per_second, lanes: new.lanes, batches: new.batches };
-    match steering::limit(app.clone(), caller.clone(), Path(id.0), Json(limits)).await {
-        Ok(_) => Ok(to(&format!("/rotations/{}", id.0), "limits")),
-        Err(problem) => rotation::render(&app, &caller, id.0, rotation::Said::Refused(problem)).await,
-    }
+    let done = async {
+        let wanted = Limits { rows_per_second: new.rows_per_second, lanes: new.lanes, batches: new.batches };
+        let wanted = steering::checked(wanted)?;
+        let seen = throttle::Limits {
+            rows_per_second: new.seen_rows_per_second,
+            lanes: new.seen_lanes,
+            batches: new.seen_batches,
+        };
+        let txn = steering::begin(&app).await?;
+        throttle::limit_if_seen(&txn, id.0, &caller.actor, seen, wanted).await.map_err(crate::http::problem)?;
+        steering::commit(txn).await
+    };
+    told(done.await, (app.clone(), caller.clone(), Path(id.0)), "limits").await
 }
 
 /// What was found out about a use of a key, and which use that was.
@@ -73,13 +100,27 @@ pub(super) struct Looked {
 pub(super) async fn dismiss((app, caller, id): Asked, Form(looked): Form<Looked>) -> Result<Response, Problem> {
     let done = async {
         let note = form::required(looked.reason, "note", "say what was found out about the use of the key")?;
+        if looked.held_at.is_none() {
+            return Err(Problem::invalid(
+                "held_at",
+                "the form does not say which hold was looked at: load the page anew",
+            ));
+        }
         let txn = steering::begin(&app).await?;
         hold::dismiss(&txn, &caller.actor, id.0, &note, looked.held_at).await.map_err(crate::http::problem)?;
         steering::commit(txn).await
     };
-    match done.await {
-        Ok(()) => Ok(to(&format!("/rotations/{}", id.0), "dismiss")),
-        Err(problem) => rotation::render(&app, &caller, id.0, rotation::Said::Refused(problem)).await,
+    told(done.await, (app.clone(), caller.clone(), Path(id.0)), "dismiss").await
+}
+
+async fn told(
+    done: Result<(), Problem>,
+    (State(app), caller, Path(id)): Asked,
+    what: &str,
+) -> Result<Response, Problem> {
+    match done {
+        Ok(()) => Ok(to(&format!("/rotations/{id}"), what)),
+        Err(problem) => rotation::render(&app, &caller, id, rotation::Said::Refused(problem)).await,
     }
 }
 

@@ -45,7 +45,10 @@ pub(super) async fn authenticate(app: &App, head: &Parts) -> Result<Caller, Prob
     guard.guesses.succeeded(from, presented);
     guard.admit(token.id, token.requests_per_second)?;
     let noted = async {
-        sessions::note_use_if_stale(app.ledger().db(), session.id).await?;
+        // What an open page asks by itself is nobody's use: it would keep a session alive that nobody sits at.
+        if !head.headers.contains_key(HX_REQUEST) && head.uri.path() != "/live" {
+            sessions::note_use_if_stale(app.ledger().db(), session.id).await?;
+        }
         tokens::note_use_if_stale(app.ledger().db(), token.id).await
     };
     if let Err(e) = noted.await {
@@ -70,14 +73,13 @@ pub(crate) async fn sign_in(app: &App, head: &Parts, presented: &str) -> Result<
             None => None,
         };
         let txn = app.ledger().begin().await?;
-        if let Some((before, _)) = before {
-            sessions::close_if_open(&txn, before.id).await?;
-        }
-        let opened = sessions::open(&txn, &token).await?;
+        let opened = sessions::open_instead(&txn, &token, before.map(|(before, _)| before.id)).await?;
         txn.commit().await?;
         Ok::<_, LedgerError>(opened)
     };
     let (session, presented) = opened.await.map_err(problem)?;
+    // As good from there as its token: whoever is let in while others guess must not be locked out by their cookie.
+    app.guard().guesses.succeeded(bearer::from(head), &presented);
     let seconds = (session.expires_at - session.opened_at) / 1_000;
     let cookie = app.settings().set_cookie(&presented, seconds);
     cookie.ok_or_else(|| Problem::new(500, "internal", "the session has no cookie"))

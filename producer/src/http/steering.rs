@@ -104,7 +104,8 @@ pub(crate) async fn roll_back(
 
 /// Approves the clearing of the keys that a rotation retires
 ///
-/// Where the two-person rule is configured, `waiting` lasts until somebody other than the requester does this.
+/// Where the two-person rule is configured, `waiting` lasts until somebody other than the requester does this. It approves
+/// the proof that stands when it is asked.
 #[utoipa::path(
     post, path = "/v1/rotations/{id}/approve", tag = "rotations", operation_id = "approveRotation",
     params(("id" = i64, Path)),
@@ -115,7 +116,8 @@ pub(crate) async fn approve_it(
     caller: Caller,
     Path(id): Path<i64>,
 ) -> Result<Json<RotationDetail>, Problem> {
-    steer(&app, move |txn| Box::pin(async move { approve::approve(txn, &caller.actor, id).await.map(|_| id) })).await
+    steer(&app, move |txn| Box::pin(async move { approve::approve(txn, &caller.actor, id, None).await.map(|_| id) }))
+        .await
 }
 
 /// Sets how fast a rotation may go; null or left out is no limit
@@ -130,6 +132,15 @@ pub(crate) async fn limit(
     Path(id): Path<i64>,
     Json(limits): Json<Limits>,
 ) -> Result<Json<Limits>, Problem> {
+    let wanted = checked(limits)?;
+    let txn = begin(&app).await?;
+    throttle::limit_if_open(&txn, id, &caller.actor, |_| wanted).await.map_err(problem)?;
+    commit(txn).await?;
+    Ok(Json(limits))
+}
+
+/// As the ledger takes them.
+pub(crate) fn checked(limits: Limits) -> Result<throttle::Limits, Problem> {
     let given = [
         ("/rows_per_second", limits.rows_per_second, 1_000_000_000),
         ("/lanes", limits.lanes.map(i64::from), 100_000),
@@ -138,12 +149,7 @@ pub(crate) async fn limit(
     if let Some((field, _, most)) = given.iter().find(|(_, n, most)| n.is_some_and(|n| !(1..=*most).contains(&n))) {
         return Err(Problem::invalid(*field, format!("not a number from 1 to {most}; to stop a rotation, pause it")));
     }
-    let wanted =
-        throttle::Limits { rows_per_second: limits.rows_per_second, lanes: limits.lanes, batches: limits.batches };
-    let txn = begin(&app).await?;
-    throttle::limit_if_open(&txn, id, &caller.actor, |_| wanted).await.map_err(problem)?;
-    commit(txn).await?;
-    Ok(Json(limits))
+    Ok(throttle::Limits { rows_per_second: limits.rows_per_second, lanes: limits.lanes, batches: limits.batches })
 }
 
 /// Does `change` in a transaction of its own, and answers with the rotation that it names. Boxed, because a closure that lends

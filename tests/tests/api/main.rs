@@ -12,6 +12,7 @@ mod input;
 mod keys;
 mod pages;
 mod rights;
+mod seen;
 mod sessions;
 mod signing_in;
 mod site;

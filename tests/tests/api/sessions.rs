@@ -51,6 +51,24 @@ fn a_session_that_is_not_used_is_over_after_half_an_hour_and_using_it_keeps_it()
 }
 
 #[test]
+fn what_an_open_page_asks_by_itself_keeps_no_session() {
+    for_each_ledger(async |ledger| {
+        let site = Site::over(&ledger).await;
+        let visitor = signed_in(&site, Role::Viewer).await;
+        let long_ago = only(&ledger).await.seen_at - IDLE_MS + 60_000;
+        set_sessions(&ledger, format!("seen_at = {long_ago}")).await;
+        let refresh = || visitor.ask(reqwest::Method::GET, "/").header("hx-request", "true");
+        assert_eq!(refresh().send().await.expect("an answer").status(), StatusCode::OK);
+        assert_eq!(visitor.get("/live").await.status(), StatusCode::OK);
+        assert_eq!(only(&ledger).await.seen_at, long_ago, "nobody sits there");
+        // and once it is over, the page is told to go where one signs in
+        set_sessions(&ledger, format!("seen_at = {}", long_ago - 60_000)).await;
+        let answer = refresh().send().await.expect("an answer");
+        assert_eq!((answer.status().as_u16(), header(&answer, "hx-redirect")), (401, Some("/sign-in".to_owned())));
+    });
+}
+
+#[test]
 fn a_session_is_over_after_half_a_day_however_busy() {
     for_each_ledger(async |ledger| {
         let site = Site::over(&ledger).await;

@@ -144,6 +144,24 @@ fn who_guesses_tokens_at_the_page_is_heard_no_more_and_who_is_signed_in_still_is
 }
 
 #[test]
+fn who_signs_in_where_others_guess_is_also_let_in() {
+    for_each_ledger(async |ledger| {
+        let site = Site::over(&ledger).await;
+        let (mut known, mut guesser) = (Visitor::new(&site), Visitor::new(&site));
+        let token = site.token(Role::Viewer).to_owned();
+        assert_eq!(known.sign_in(&token, "/").await.status(), StatusCode::SEE_OTHER);
+        for n in 0..60 {
+            guesser.sign_in(&format!("reseal_1_{n:064}"), "/").await;
+        }
+        assert_eq!(guesser.sign_in("reseal_1_0", "/").await.status(), StatusCode::TOO_MANY_REQUESTS);
+        // from the same address: the token was right there, and so is the session that it opens
+        let mut anew = Visitor::new(&site);
+        assert_eq!(anew.sign_in(&token, "/").await.status(), StatusCode::SEE_OTHER);
+        assert_eq!(anew.get("/").await.status(), StatusCode::OK);
+    });
+}
+
+#[test]
 fn the_cookie_is_a_browsers_alone_and_goes_over_no_open_line_elsewhere_than_on_loopback() {
     for_each_ledger(async |ledger| {
         let attributes = async |on_loopback, tls| {

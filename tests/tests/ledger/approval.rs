@@ -24,7 +24,7 @@ async fn waiting(ledger: &Ledger) -> World {
 }
 
 async fn say(ledger: &Ledger, actor: &str, w: &World) -> Result<Approved, LedgerError> {
-    alone(ledger, async |txn| approve::approve(txn, actor, w.id).await).await
+    alone(ledger, async |txn| approve::approve(txn, actor, w.id, None).await).await
 }
 
 async fn intend(ledger: &Ledger, w: &World) -> bool {
@@ -118,7 +118,7 @@ fn an_approval_is_given_only_while_there_is_a_proof_to_approve() {
                 }
             }
         }
-        let unknown = alone(&ledger, async |txn| approve::approve(txn, "bob", 99_999).await).await;
+        let unknown = alone(&ledger, async |txn| approve::approve(txn, "bob", 99_999, None).await).await;
         assert_eq!(unknown.unwrap_err().code(), "unknown_rotation");
     });
 }

@@ -1,9 +1,10 @@
 //! What every test of the ledger stands on.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use reseal_entities::ledger::{Ledger, LedgerError};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, TransactionTrait};
+use reseal_tests::eventually;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, TransactionTrait};
 use tokio::{sync::Barrier, task::JoinSet};
 
 pub(crate) use reseal_tests::{for_each_database, for_each_ledger};
@@ -25,6 +26,22 @@ pub(crate) async fn warm(ledger: &Ledger) {
 
 pub(crate) fn is_postgres(ledger: &Ledger) -> bool {
     ledger.db().get_database_backend() == DbBackend::Postgres
+}
+
+/// Until so many wait for a lock in this database. On SQLite a transaction that writes waits at its beginning, and nobody
+/// can see it.
+pub(crate) async fn wait_for_a_lock(ledger: &Ledger, many: i64) {
+    if !is_postgres(ledger) {
+        return;
+    }
+    let waiting =
+        "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waiting = Statement::from_string(DbBackend::Postgres, waiting);
+    eventually(Duration::from_secs(30), "they wait for a lock", async || {
+        let row = ledger.db().query_one_raw(waiting.clone()).await.unwrap().unwrap();
+        (row.try_get::<i64>("", "n").unwrap() >= many).then_some(())
+    })
+    .await;
 }
 
 /// Runs SQL that must succeed, and says how many rows it changed.

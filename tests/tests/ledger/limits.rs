@@ -1,34 +1,17 @@
 //! What an operator allows a rotation: changed by two at once.
 
-use std::time::Duration;
-
 use reseal_entities::{
     audit,
-    ledger::{
-        Ledger,
-        throttle::{Limits, limit_if_open},
-    },
+    ledger::throttle::{Limits, limit_if_open},
     state::RotationState,
 };
-use reseal_tests::eventually;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Statement};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde_json::json;
 
 use crate::{
-    ground::{alone, for_each_ledger, is_postgres, warm},
+    ground::{alone, for_each_ledger, wait_for_a_lock, warm},
     rows::World,
 };
-
-/// Somebody waits for a lock in this database.
-async fn somebody_waits(ledger: &Ledger) {
-    let db = ledger.db();
-    let waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    let waiting = Statement::from_string(db.get_database_backend(), waiting);
-    eventually(Duration::from_secs(30), "somebody waits for a lock", async || {
-        db.query_one_raw(waiting.clone()).await.unwrap()
-    })
-    .await;
-}
 
 #[test]
 fn of_two_changes_at_once_neither_undoes_the_other() {
@@ -44,9 +27,7 @@ fn of_two_changes_at_once_neither_undoes_the_other() {
             let fewer = |now| Limits { lanes: Some(4), ..now };
             alone(&other, async |txn| limit_if_open(txn, id, "bob", fewer).await).await
         });
-        if is_postgres(&ledger) {
-            somebody_waits(&ledger).await; // on SQLite a transaction that writes waits at its beginning
-        }
+        wait_for_a_lock(&ledger, 1).await;
         // when both are committed
         first.commit().await.unwrap();
         let both = Limits { rows_per_second: Some(500), lanes: Some(4), batches: None };

@@ -9,6 +9,7 @@ mod audit;
 mod claim;
 mod clearing;
 mod close;
+mod deadlocks;
 mod dispatch;
 mod failures;
 mod ground;

@@ -242,7 +242,7 @@ fn a_row_is_resolved_by_a_person_once() {
         for state in QuarantineState::iter() {
             let row = w.bad_row(ledger.db(), None, state).await;
             let done = alone(&ledger, async |txn| {
-                quarantine::keep_bytes_if_unresolved(txn, "w", &row, vec![9]).await?;
+                quarantine::keep_bytes_if_unresolved(txn, "w", &row, vec![9]).await?; // none: resolved by then
                 quarantine::resolve_if_unresolved(txn, "ada", &row, Abandoned, Some("lost")).await
             });
             let unresolved = matches!(state, Open | Retrying);
@@ -255,5 +255,37 @@ fn a_row_is_resolved_by_a_person_once() {
                 assert_eq!(after, row);
             }
         }
+    });
+}
+
+/// What a process leaves behind that dies between setting a cell to NULL and noting it, and what is done with it.
+#[test]
+fn no_row_that_keeps_bytes_ever_keeps_others() {
+    for_each_ledger(async |ledger| {
+        let w = World::at(ledger.db(), RotationState::Reencrypting).await;
+        let keep = async |row: &Model, bytes: u8| {
+            alone(&ledger, async |txn| quarantine::keep_bytes_if_unresolved(txn, "ada", row, vec![bytes]).await)
+                .await
+                .unwrap()
+        };
+        found(&ledger, &w, None, &[finding("1", "truncated")]).await;
+        let first = rows(&ledger, &w).await.remove(0);
+        assert_eq!(keep(&first, 1).await.unwrap().id, first.id);
+        assert_eq!(keep(&first, 1).await.unwrap().id, first.id, "the same bytes again are the same value");
+        let second = keep(&first, 2).await.unwrap();
+        assert_eq!((second.state, second.live, &second.row_key), (Open, Some(true), &first.row_key));
+        assert_eq!(keep(&first, 3).await, None, "it is closed");
+        let closed = bad_row(ledger.db(), first.id).await;
+        assert_eq!((closed.state, closed.live, closed.resolved_by.as_deref()), (Abandoned, None, Some("ada")));
+        assert_eq!(closed.abandoned_cell, Some(vec![1]));
+        // found NULL by a sweep, and bad once more
+        quarantine::look_again(ledger.db(), w.table).await.unwrap();
+        quarantine::settle_table(ledger.db(), w.table).await.unwrap();
+        found(&ledger, &w, None, &[finding("1", "truncated")]).await;
+        let third = rows(&ledger, &w).await.remove(0);
+        assert_ne!(third.id, second.id);
+        keep(&third, 3).await.unwrap();
+        let kept: Vec<_> = rows(&ledger, &w).await.into_iter().map(|r| r.abandoned_cell.unwrap()).collect();
+        assert_eq!(kept, [vec![3], vec![2], vec![1]]);
     });
 }

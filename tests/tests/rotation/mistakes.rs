@@ -17,6 +17,8 @@ use sea_orm::DbBackend;
 on_every_database! {
     a_row_that_turns_bad_while_proving_is_retried_by_the_sweep,
     bytes_that_were_kept_are_never_overwritten,
+    bytes_that_were_kept_before_a_death_are_never_overwritten,
+    one_value_that_is_given_up_twice_is_kept_once,
     an_abandoned_row_of_a_column_without_null_is_deleted,
     a_column_registered_while_proving_is_planned_and_rotated,
     a_wrong_kek_is_refused_before_it_wraps_anything,
@@ -78,6 +80,60 @@ async fn bytes_that_were_kept_are_never_overwritten(backend: DbBackend) {
     let rows = quarantine::list(site.engine.ledger.db(), Some(id), true, 10).await.unwrap();
     let kept: Vec<_> = rows.into_iter().map(|r| r.abandoned_cell.unwrap()).collect();
     assert_eq!(kept, [b"bad write".to_vec(), b"broken".to_vec()]);
+}
+
+/// Gives the value of the quarantined row 9 up, and dies when it is NULL in the source and the ledger does not know.
+async fn abandon_and_die(site: &Site, row: &reseal_entities::quarantine::Model, bytes: &[u8]) {
+    let txn = site.engine.ledger.begin().await.unwrap();
+    quarantine::keep_bytes_if_unresolved(&txn, "tester", row, bytes.to_vec()).await.unwrap();
+    txn.commit().await.unwrap();
+    site.set_message(9, None).await.unwrap();
+}
+
+async fn kept(site: &Site, id: i64) -> Vec<Vec<u8>> {
+    let rows = quarantine::list(site.engine.ledger.db(), Some(id), true, 10).await.unwrap();
+    rows.into_iter().filter_map(|r| r.abandoned_cell).collect()
+}
+
+async fn bytes_that_were_kept_before_a_death_are_never_overwritten(backend: DbBackend) {
+    // Looked at after the death and found NULL: by a person, by a sweep, or by nobody before it turns bad again.
+    for seen_by in ["a person", "a sweep", "nobody"] {
+        let site = Site::new(backend).await;
+        site.seed(30).await;
+        let id = bad_row(&site).await;
+        let first = quarantined(&site, id).await;
+        abandon_and_die(&site, &first, b"broken").await;
+        match seen_by {
+            "a person" => {
+                operate::resolve(&site.engine, "tester", first.id, false, None).await.unwrap();
+            }
+            "a sweep" => {
+                let txn = site.engine.ledger.begin().await.unwrap();
+                quarantine::look_again(&txn, first.planned_table_id).await.unwrap();
+                quarantine::settle_table(&txn, first.planned_table_id).await.unwrap();
+                txn.commit().await.unwrap();
+            }
+            _ => {}
+        }
+        site.set_message(9, Some(b"bad write".to_vec())).await.unwrap();
+        site.drive(id, |s| s.quarantined == 1).await;
+        let second = quarantined(&site, id).await.id;
+        operate::resolve(&site.engine, "tester", second, true, Some("lost too")).await.unwrap();
+        assert_eq!(kept(&site, id).await, [b"bad write".to_vec(), b"broken".to_vec()], "seen by {seen_by}");
+        site.drive_to(id, RotationState::Completed).await;
+    }
+}
+
+async fn one_value_that_is_given_up_twice_is_kept_once(backend: DbBackend) {
+    let site = Site::new(backend).await;
+    site.seed(30).await;
+    let id = bad_row(&site).await;
+    let row = quarantined(&site, id).await;
+    abandon_and_die(&site, &row, b"broken").await;
+    site.set_message(9, Some(b"broken".to_vec())).await.unwrap();
+    operate::resolve(&site.engine, "tester", row.id, true, Some("lost")).await.unwrap();
+    assert_eq!(kept(&site, id).await, [b"broken".to_vec()]);
+    site.drive_to(id, RotationState::Completed).await;
 }
 
 async fn an_abandoned_row_of_a_column_without_null_is_deleted(backend: DbBackend) {

@@ -24,7 +24,7 @@ impl Site {
 
     async fn approve(&self, actor: &str, id: i64) -> Result<approve::Approved, LedgerError> {
         let txn = self.engine.ledger.begin().await?;
-        let approved = approve::approve(&txn, actor, id).await?;
+        let approved = approve::approve(&txn, actor, id, None).await?;
         txn.commit().await?;
         Ok(approved)
     }
