@@ -8,7 +8,7 @@ use crate::{
     rotations,
     state::{BatchState, RotationState},
 };
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 
 /// Which rotations.
 #[derive(Clone, Debug, Default)]
@@ -91,6 +91,7 @@ pub async fn quarantine(
     db: &impl ConnectionTrait,
     rotation_id: i64,
     state: Option<QuarantineState>,
+    batch_id: Option<i64>,
     before: Option<i64>,
     limit: u64,
 ) -> Result<Vec<(quarantine::Model, String)>, LedgerError> {
@@ -100,6 +101,9 @@ pub async fn quarantine(
         .limit(limit);
     if let Some(state) = state {
         found = found.filter(quarantine::Column::State.eq(state));
+    }
+    if let Some(batch_id) = batch_id {
+        found = found.filter(quarantine::Column::BatchId.eq(batch_id));
     }
     if let Some(before) = before {
         found = found.filter(quarantine::Column::Id.lt(before));
@@ -111,6 +115,12 @@ pub async fn quarantine(
         (q, path)
     };
     Ok(found.into_iter().map(with_path).collect())
+}
+
+/// How many rows of a batch were quarantined, resolved ones too.
+pub async fn quarantined_of(db: &impl ConnectionTrait, batch_id: i64) -> Result<i64, LedgerError> {
+    let found = quarantine::Entity::find().filter(quarantine::Column::BatchId.eq(batch_id)).count(db).await?;
+    Ok(i64::try_from(found).unwrap_or(i64::MAX))
 }
 
 /// Which entries of the audit.

@@ -189,6 +189,12 @@ pub async fn promoting(db: &impl ConnectionTrait, key_id: i64) -> Result<Option<
     Ok(found.order_by_desc(rotations::Column::Id).one(db).await?)
 }
 
+/// The rotation that goes the other way, of one that was turned round.
+pub async fn reversing(db: &impl ConnectionTrait, id: i64) -> Result<Option<i64>, LedgerError> {
+    let found = rotations::Entity::find().filter(rotations::Column::Reverses.eq(id)).one(db).await?;
+    Ok(found.map(|r| r.id))
+}
+
 /// All there is to tell of one rotation.
 pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus, LedgerError> {
     let r = rotation(db, id).await?;

@@ -19,7 +19,8 @@ pub(super) fn summary(s: &RotationStatus) -> String {
         RotationState::Planning => format!("planning: a new key, then batches of every table{idle}"),
         RotationState::Reencrypting => {
             let left = s.time_left.map(|left| format!(", {left}")).unwrap_or_default();
-            format!("re-encrypting {}{done}{left}{}{idle}", counted(s.rows, "row", "rows"), throttled(s))
+            let rows = counted(s.rows, "row", "rows");
+            format!("re-encrypting {rows}{done}{left}{}{}{idle}", last_batches(s), throttled(s))
         }
         RotationState::Proving => {
             format!("proving: {}{}{idle}", s.detail.as_deref().unwrap_or("fence, sweep and census"), throttled(s))
@@ -63,6 +64,16 @@ fn attention(s: &RotationStatus) -> String {
         why.push(detail.clone());
     }
     format!("needs attention while {}: {}", s.state, why.join(", "))
+}
+
+/// What is waited for once every row that was planned has been looked at.
+fn last_batches(s: &RotationStatus) -> String {
+    let of = |state: &str| s.batches.get(state).copied().unwrap_or(0);
+    match of("pending") + of("leased") {
+        _ if s.rows == 0 || s.rows_done < s.rows => String::new(),
+        0 => ": next it is proved".to_owned(),
+        n => format!("; waits for the last {}", counted(n, "batch", "batches")),
+    }
 }
 
 fn once_approved(s: &RotationStatus) -> String {

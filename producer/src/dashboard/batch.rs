@@ -38,6 +38,8 @@ struct Page {
     attempts: Vec<Attempt>,
     /// Epochs of which nothing was heard.
     lost: Vec<i64>,
+    /// Quarantined rows of it, resolved ones too.
+    quarantined: i64,
     key: String,
     now: i64,
 }
@@ -80,13 +82,17 @@ async fn render(app: &App, caller: &Caller, id: i64, said: Result<Done, Problem>
     let status = read::status(db, batch.rotation_id).await.map_err(problem)?;
     let attempts = attempts::of_batch(db, id).await.map_err(problem)?;
     let lost = attempts::lost(&batch, &attempts);
+    let quarantined = pages::quarantined_of(db, id).await.map_err(problem)?;
     let now = now_ms(db).await.map_err(|e| problem(e.into()))?;
     let frame = Frame::new(caller, "/rotations", format!("/batches/{id}"));
     let (frame, refused) = match said {
         Ok(done) => (frame.done(&done), None),
         Err(problem) => (frame.refusing(Some(&problem)), Some(problem)),
     };
-    Ok(page(&Page { frame, batch, table, status, attempts, lost, key: fresh_key(), now }, refused.as_ref()))
+    Ok(page(
+        &Page { frame, batch, table, status, attempts, lost, quarantined, key: fresh_key(), now },
+        refused.as_ref(),
+    ))
 }
 
 pub(super) async fn retry(

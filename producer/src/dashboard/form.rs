@@ -29,6 +29,18 @@ pub(super) fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(field:
     some(field)?.map(|text| text.parse().map_err(|_| D::Error::custom(format!("`{text}` is not a number")))).transpose()
 }
 
+/// A number that somebody typed at `label`, unless it is blank. One that fits no field is said to be too much.
+#[expect(clippy::result_large_err, reason = "a problem is made once, and shown")]
+pub(super) fn number<T: FromStr>(typed: Option<String>, label: &str) -> Result<Option<T>, Problem> {
+    let refuse = |typed: &str| Problem::invalid(label, format!("`{}` is not a number that fits", shown(typed)));
+    typed.map(|typed| typed.parse().map_err(|_| refuse(&typed))).transpose()
+}
+
+/// The beginning of what was typed.
+fn shown(typed: &str) -> String {
+    typed.chars().take(40).collect()
+}
+
 /// A text that must be there.
 pub(super) fn required(text: Option<String>, name: &str, why: &str) -> Result<String, Problem> {
     match text {

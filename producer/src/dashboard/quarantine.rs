@@ -2,6 +2,7 @@
 
 use super::{
     assets,
+    form::parsed,
     frame::{Frame, page},
     numbers,
 };
@@ -21,6 +22,8 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 pub(super) struct Which {
     state: Option<String>,
+    #[serde(default, deserialize_with = "parsed")]
+    batch: Option<i64>,
 }
 
 #[derive(Template)]
@@ -29,6 +32,7 @@ struct Page {
     frame: Frame,
     status: RotationStatus,
     state: String,
+    batch: Option<i64>,
     found: Vec<(quarantine::Model, String)>,
     next: Option<String>,
     first: bool,
@@ -55,11 +59,18 @@ pub(super) async fn show(
     let status = read::status(db, id).await.map_err(problem)?;
     let wanted = which.state.as_deref().filter(|state| !state.is_empty());
     let wanted = wanted.map(|state| word(&state, "state")).transpose()?;
-    let found = pages::quarantine(db, id, wanted, before, limit + 1).await.map_err(problem)?;
+    let found = pages::quarantine(db, id, wanted, which.batch, before, limit + 1).await.map_err(problem)?;
     let found = cut(found, limit, |(q, _)| q.id, |found| found);
     let state = which.state.unwrap_or_default();
-    let frame = Frame::new(&caller, "/rotations", format!("/rotations/{id}/quarantine?state={state}"));
+    let frame = Frame::new(
+        &caller,
+        "/rotations",
+        format!("/rotations/{id}/quarantine?state={state}&batch={}", numbers::field(&which.batch)),
+    );
     let frame = if before.is_some() { frame.still() } else { frame };
     let first = before.is_none();
-    Ok(page(&Page { frame, status, state, found: found.items, next: found.next_cursor, first }, None))
+    Ok(page(
+        &Page { frame, status, state, batch: which.batch, found: found.items, next: found.next_cursor, first },
+        None,
+    ))
 }

@@ -55,15 +55,29 @@ pub(super) async fn approve((app, caller, id): Asked, Form(proof): Form<Proof>) 
     told(done.await, (app.clone(), caller.clone(), Path(id.0)), "approve").await
 }
 
+/// The API's fields, and what the page calls them.
+const LABELS: [(&str, &str); 3] = [
+    ("/rows_per_second", "Rows per second"),
+    ("/lanes", "Batches in hand at once (lanes)"),
+    ("/batches", "Batches in the queue or in hand"),
+];
+
+fn labelled(mut problem: Problem) -> Problem {
+    for (field, label) in LABELS {
+        problem.detail = problem.detail.replace(field, label);
+    }
+    problem
+}
+
 /// Empty is no limit. With what the page said of them before.
 #[derive(Deserialize)]
 pub(super) struct NewLimits {
-    #[serde(default, deserialize_with = "parsed")]
-    rows_per_second: Option<i64>,
-    #[serde(default, deserialize_with = "parsed")]
-    lanes: Option<i32>,
-    #[serde(default, deserialize_with = "parsed")]
-    batches: Option<i32>,
+    #[serde(default, deserialize_with = "form::some")]
+    rows_per_second: Option<String>,
+    #[serde(default, deserialize_with = "form::some")]
+    lanes: Option<String>,
+    #[serde(default, deserialize_with = "form::some")]
+    batches: Option<String>,
     #[serde(default, deserialize_with = "parsed")]
     seen_rows_per_second: Option<i64>,
     #[serde(default, deserialize_with = "parsed")]
@@ -74,8 +88,12 @@ pub(super) struct NewLimits {
 
 pub(super) async fn limit((app, caller, id): Asked, Form(new): Form<NewLimits>) -> Result<Response, Problem> {
     let done = async {
-        let wanted = Limits { rows_per_second: new.rows_per_second, lanes: new.lanes, batches: new.batches };
-        let wanted = steering::checked(wanted)?;
+        let wanted = Limits {
+            rows_per_second: form::number(new.rows_per_second, LABELS[0].1)?,
+            lanes: form::number(new.lanes, LABELS[1].1)?,
+            batches: form::number(new.batches, LABELS[2].1)?,
+        };
+        let wanted = steering::checked(wanted).map_err(labelled)?;
         let seen = throttle::Limits {
             rows_per_second: new.seen_rows_per_second,
             lanes: new.seen_lanes,

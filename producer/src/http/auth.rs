@@ -103,6 +103,11 @@ fn route(head: &Parts) -> &str {
     head.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str)
 }
 
+/// Who asks for a page that there is not; none, too, when the ledger does not say so soon.
+pub(super) async fn who(app: &App, head: &Parts) -> Option<Caller> {
+    timeout(PAGE_PATIENCE, session::authenticate(app, head)).await.ok()?.ok()
+}
+
 async fn admit(app: &App, head: &Parts, is_page: bool, known: &mut Option<Caller>) -> Result<Option<Caller>, Problem> {
     // First of all, and whoever asks: a foreign page must not even sign somebody in or out.
     if is_page && ![Method::GET, Method::HEAD].contains(&head.method) {

@@ -92,6 +92,8 @@ struct RowsInState {
     /// In this state.
     #[param(inline)]
     state: Option<api::QuarantineState>,
+    /// Of this batch.
+    batch_id: Option<i64>,
 }
 
 /// Lists rows that could not be re-encrypted, newest first
@@ -110,7 +112,7 @@ async fn quarantined(
     let state = which.state.map(|state| word(&state, "state")).transpose()?;
     let db = app.ledger().db();
     read::rotation(db, id).await.map_err(problem)?;
-    let found = pages::quarantine(db, id, state, before, limit + 1).await.map_err(problem)?;
+    let found = pages::quarantine(db, id, state, which.batch_id, before, limit + 1).await.map_err(problem)?;
     Ok(Json(page(found, limit, |(q, _)| q.id, |(q, table)| tell::quarantined(q, table))))
 }
 

@@ -9,6 +9,7 @@ use crate::dashboard;
 use axum::{
     Router,
     extract::Request,
+    extract::State,
     http::{HeaderMap, header},
     middleware,
     response::{IntoResponse, Response},
@@ -88,13 +89,18 @@ pub fn openapi(more: openapi::OpenApi) -> openapi::OpenApi {
     with_rights_and_problems(described)
 }
 
-async fn nothing_here(headers: HeaderMap, request: Request) -> Response {
+async fn nothing_here(State(app): State<App>, headers: HeaderMap, request: Request) -> Response {
     let problem = Problem::new(404, "unknown_route", "there is nothing here: see /docs");
     let accepts = headers.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok()).unwrap_or_default();
     match accepts.contains("text/html") && !request.uri().path().starts_with("/v1/") {
         true => {
             let problem = Problem::new(404, "unknown_route", "there is no such page");
-            dashboard::refused(&request.into_parts().0, problem)
+            let mut asked = request.into_parts().0;
+            // Who is signed in keeps the menu.
+            if let Some(caller) = auth::who(&app, &asked).await {
+                asked.extensions.insert(caller);
+            }
+            dashboard::refused(&asked, problem)
         }
         false => problem.into_response(),
     }

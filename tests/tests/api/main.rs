@@ -10,6 +10,7 @@ mod fuzzed;
 mod guide;
 mod input;
 mod keys;
+mod links;
 mod pages;
 mod rights;
 mod seen;

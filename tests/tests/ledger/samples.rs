@@ -6,7 +6,7 @@ use reseal_entities::{
         presence::{self, Sign},
         read, samples,
     },
-    state::RotationState,
+    state::{BatchState, RotationState},
 };
 use sea_orm::Iterable;
 
@@ -125,6 +125,15 @@ fn the_speed_and_the_time_left_are_told_while_it_goes_on_and_not_while_it_stands
         assert!((5.0..=11.0).contains(&rate), "{rate}");
         assert!(left.from_ms >= 540_000 && left.to_ms <= 1_200_000 && left.from_ms <= left.to_ms, "{left:?}");
         assert!(going.summary.contains(&format!("9 % done, {left}")), "{}", going.summary);
+
+        let batch = w.batch(db, BatchState::Leased).await;
+        progress(&ledger, &w, 6_600, 6_600).await;
+        let last = told().await.summary;
+        assert!(last.contains("100 % done; waits for the last 1 batch"), "{last}");
+        run(db, format!("UPDATE reseal_batches SET state = 'done' WHERE id = {}", batch.id)).await;
+        let last = told().await.summary;
+        assert!(last.contains("100 % done: next it is proved"), "{last}");
+        progress(&ledger, &w, 6_600, 600).await;
 
         for (stands, goes) in [
             ("paused_at = 1, paused_by = 'ada'", "paused_at = NULL, paused_by = NULL"),
