@@ -27,7 +27,7 @@ use reseal_http::{Path, Problem, Query};
 const LOOKED_BACK_MS: i64 = 60 * 60_000;
 /// Bins of the strip for each table.
 const BINS: i64 = 100;
-const EVENTS_MAX: u64 = 8;
+const EVENTS_MAX: u64 = 6;
 
 /// What is said above it.
 pub(super) enum Said {

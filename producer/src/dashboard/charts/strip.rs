@@ -12,9 +12,8 @@ use std::fmt::Write;
 const TABLES: usize = 12;
 /// Pieces of a table that are told apart.
 const BINS: usize = 120;
-/// What three tables may take, and what more of them may, together: a page has a weight.
-const BYTES: usize = 12_000;
-const BYTES_OF_MANY: usize = 8_000;
+/// What all tables may take together: a page has a weight.
+const BYTES: usize = 7_800;
 /// In pixels, what rises above and hangs below included.
 const HEIGHT: i64 = 26;
 
@@ -27,8 +26,8 @@ pub(crate) struct Strip<'a> {
 }
 
 /// The strips of a rotation with their legend. Of more than twelve tables those with failed batches come first, and it says how
-/// many are not shown. Three tables take 12 KB at most and more of them about 8 KB, whatever the number of batches, at the cost of wider
-/// pieces where batches of all kinds stand side by side.
+/// many are not shown. They take 8 KB at most, whatever the number of batches, at the cost of wider pieces
+/// where batches of all kinds stand side by side.
 pub(crate) fn strip(strips: &[Strip<'_>]) -> String {
     if strips.iter().all(|strip| strip.bins.is_empty()) {
         return "<p class=\"nothing\">no batches yet: planning cuts the tables into batches</p>".to_owned();
@@ -39,7 +38,7 @@ pub(crate) fn strip(strips: &[Strip<'_>]) -> String {
     }
     let hidden = shown.split_off(shown.len().min(TABLES));
     let most = shown.iter().map(|strip| strip.bins.len()).max().unwrap_or(0);
-    let room = if shown.len() > 3 { BYTES_OF_MANY } else { BYTES } - LEGEND.len() - 200;
+    let room = BYTES - LEGEND.len() - 200;
     let drawn = |width: usize| shown.iter().map(|strip| table(strip, width)).collect::<String>();
     let mut width = most.div_ceil(BINS).max(1);
     let mut tables = drawn(width);
@@ -74,7 +73,7 @@ fn table(strip: &Strip<'_>, width: usize) -> String {
         let after = before.saturating_add(piece.bin.batches());
         let which = match after.saturating_sub(before) {
             1 => format!("batch {}", count(after)),
-            _ => format!("batches {}–{}", count(before.saturating_add(1)), count(after)),
+            _ => format!("{}–{}", count(before.saturating_add(1)), count(after)),
         };
         if after > before {
             // writing to a text cannot fail
@@ -162,11 +161,11 @@ mod tests {
         let bins = [done(100), done(100), mixed, mixed, failed, pending(99), pending(100)];
         let html = drawn(&[Strip { table: "app:messages", bins: &bins }]);
         let told = [
-            "batches 1–200: 200 done",
-            "batches 201–300: 80 done, 20 pending",
-            "batches 301–400: 80 done, 20 pending",
+            "1–200: 200 done",
+            "201–300: 80 done, 20 pending",
+            "301–400: 80 done, 20 pending",
             "batch 401: 1 failed",
-            "batches 402–600: 199 pending",
+            "402–600: 199 pending",
         ];
         assert_eq!(titles(&html), told);
         assert!(
@@ -178,12 +177,12 @@ mod tests {
     }
 
     #[test]
-    fn three_tables_of_batches_of_all_kinds_take_12_kb_at_most_and_lose_no_batch() {
+    fn tables_of_batches_of_all_kinds_take_8_kb_at_most_and_lose_no_batch() {
         let many = |i: i64| Bin { pending: i * 37 % 101, leased: i % 3, failed: i % 5 / 4, done: 1_000_000 + i };
         let bins: Vec<Bin> = (0..120).map(many).collect();
         let strips = ["app:a", "app:b", "app:c"].map(|table| Strip { table, bins: &bins });
         let html = drawn(&strips);
-        assert!(html.len() <= 12_000, "{}", html.len());
+        assert!(html.len() <= 8_000, "{}", html.len());
         let last = format!("–{}: ", count(all(&bins).batches()));
         assert_eq!(titles(&html).iter().filter(|title| title.contains(&last)).count(), 3, "{html}");
     }
@@ -192,13 +191,10 @@ mod tests {
     fn a_table_of_few_kinds_keeps_every_bin_and_one_of_too_many_bins_gets_wider_ones() {
         let bins: Vec<Bin> = (0..120).map(|i| if i == 60 { Bin { failed: 1, ..done(9) } } else { done(10) }).collect();
         let html = drawn(&[Strip { table: "app:a", bins: &bins }]);
-        assert_eq!(
-            titles(&html),
-            ["batches 1–600: 600 done", "batches 601–610: 1 failed, 9 done", "batches 611–1,200: 590 done"]
-        );
+        assert_eq!(titles(&html), ["1–600: 600 done", "601–610: 1 failed, 9 done", "611–1,200: 590 done"]);
         let bins = [Bin { leased: 1, ..Bin::default() }; 130];
         let html = drawn(&[Strip { table: "app:a", bins: &bins }]);
-        assert_eq!((titles(&html).len(), titles(&html)[64]), (65, "batches 129–130: 2 leased"));
+        assert_eq!((titles(&html).len(), titles(&html)[64]), (65, "129–130: 2 leased"));
     }
 
     #[test]
