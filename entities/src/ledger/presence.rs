@@ -118,7 +118,8 @@ pub async fn ask_to_drain(
         return Ok(asked);
     }
     let (before, after) = (json!(null), json!({"workers": asked}));
-    let entry = audit::Entry { actor, action: "workers.drain_requested", subject: "workers".to_owned(), before, after };
+    let subject = name.map_or_else(|| "all workers".to_owned(), |name| format!("worker {name}"));
+    let entry = audit::Entry { actor, action: "workers.drain_requested", subject, before, after };
     audit::record(txn, entry).await?;
     Ok(asked)
 }

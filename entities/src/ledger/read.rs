@@ -3,7 +3,7 @@
 pub use super::{gate::Condition, time_left::TimeLeft, writers::WriterStatus};
 
 use super::{
-    LedgerError,
+    LedgerError, cancel,
     gate::gate,
     keys as ledger_keys, now_ms, plan, presence, samples,
     summary::summary,
@@ -132,6 +132,8 @@ pub struct RotationStatus {
     pub requested_at: i64,
     /// When it ended.
     pub completed_at: Option<i64>,
+    /// The rotation that turned it round.
+    pub rolled_back_by: Option<i64>,
     /// Waiting time left before clearing, milliseconds, once it is proved.
     pub waiting_left_ms: Option<i64>,
 }
@@ -237,6 +239,10 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
         stragglers,
         requested_at: r.requested_at,
         completed_at: r.completed_at,
+        rolled_back_by: match r.state {
+            RotationState::RolledBack => cancel::reverse_of(db, id).await?,
+            _ => None,
+        },
         waiting_left_ms,
     };
     if status.code.as_deref() == Some("writer_ttl") {
@@ -248,7 +254,7 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
             (left + 999) / 1000
         ));
     }
-    status.summary = summary(&status);
+    status.summary = summary(&status, r.planning_done);
     Ok(status)
 }
 
