@@ -148,3 +148,17 @@ fn a_key_that_is_active_again_has_not_given_way() {
         assert!(said.contains("<dt>Gave way</dt><dd>–</dd>"), "{said}");
     });
 }
+
+#[test]
+fn the_audits_filters_say_that_they_compare_a_field_as_a_whole_and_do() {
+    for_each_ledger(async |ledger| {
+        let site = Site::over(&ledger).await;
+        keyset(&ledger, "default").await;
+        let id = site.rotate("default").await;
+        let visitor = Visitor::signed_in(&site, Role::Admin).await;
+        let part = page(&visitor, "/audit?subject=rotation").await;
+        assert!(part.contains("compared as a whole") && part.contains("No entry fits"), "{part}");
+        let whole = page(&visitor, &format!("/audit?subject=rotation+{id}")).await;
+        assert!(whole.contains("rotation.requested"), "{whole}");
+    });
+}
