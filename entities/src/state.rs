@@ -58,6 +58,15 @@ macro_rules! states {
 
 pub(crate) use states;
 
+/// A state as people read it: `re-encrypting`, `rolled back`, `pre-active`. The ledger and the API have its value.
+pub fn in_words(state: impl std::fmt::Display) -> String {
+    match state.to_string().as_str() {
+        "reencrypting" => "re-encrypting".to_owned(),
+        "pre_active" => "pre-active".to_owned(),
+        value => value.replace('_', " "),
+    }
+}
+
 states! {
     /// A key's state (NIST SP 800-57).
     KeyState {

@@ -117,6 +117,7 @@ mod tests {
             stragglers: Vec::new(),
             requested_at: 0,
             completed_at: None,
+            rolled_back_by: None,
             waiting_left_ms: None,
         }
     }

@@ -115,7 +115,8 @@ pub async fn roll_back(
     Ok(TurnedRound { reverse: id, changed: true })
 }
 
-async fn reverse_of(txn: &impl ConnectionTrait, rotation_id: i64) -> Result<Option<i64>, LedgerError> {
+/// The rotation that turned this one round.
+pub(super) async fn reverse_of(txn: &impl ConnectionTrait, rotation_id: i64) -> Result<Option<i64>, LedgerError> {
     let found = rotations::Entity::find().filter(rotations::Column::Reverses.eq(rotation_id));
     Ok(found.one(txn).await?.map(|reverse| reverse.id))
 }

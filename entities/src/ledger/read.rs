@@ -3,7 +3,7 @@
 pub use super::{gate::Condition, time_left::TimeLeft, writers::WriterStatus};
 
 use super::{
-    LedgerError,
+    LedgerError, cancel,
     gate::gate,
     keys as ledger_keys, now_ms, plan, presence, samples,
     summary::summary,
@@ -133,6 +133,8 @@ pub struct RotationStatus {
     pub requested_at: i64,
     /// When it ended.
     pub completed_at: Option<i64>,
+    /// The rotation that turned it round.
+    pub rolled_back_by: Option<i64>,
     /// Waiting time left before clearing, milliseconds, once it is proved.
     pub waiting_left_ms: Option<i64>,
 }
@@ -189,12 +191,6 @@ pub async fn promoting(db: &impl ConnectionTrait, key_id: i64) -> Result<Option<
     Ok(found.order_by_desc(rotations::Column::Id).one(db).await?)
 }
 
-/// The rotation that goes the other way, of one that was turned round.
-pub async fn reversing(db: &impl ConnectionTrait, id: i64) -> Result<Option<i64>, LedgerError> {
-    let found = rotations::Entity::find().filter(rotations::Column::Reverses.eq(id)).one(db).await?;
-    Ok(found.map(|r| r.id))
-}
-
 /// All there is to tell of one rotation.
 pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus, LedgerError> {
     let r = rotation(db, id).await?;
@@ -246,6 +242,10 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
         stragglers,
         requested_at: r.requested_at,
         completed_at: r.completed_at,
+        rolled_back_by: match r.state {
+            RotationState::RolledBack => cancel::reverse_of(db, id).await?,
+            _ => None,
+        },
         waiting_left_ms,
     };
     if status.code.as_deref() == Some("writer_ttl") {
@@ -257,7 +257,7 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
             (left + 999) / 1000
         ));
     }
-    status.summary = summary(&status);
+    status.summary = summary(&status, r.planning_done);
     Ok(status)
 }
 

@@ -1,13 +1,13 @@
 //! A rotation's state in one sentence, for screens and `needs_attention`.
 
 use super::read::RotationStatus;
-use crate::state::RotationState;
+use crate::state::{RotationState, in_words};
 
-/// Where it stands.
-pub(super) fn summary(s: &RotationStatus) -> String {
+/// Where it stands. While it is planned, more batches come.
+pub(super) fn summary(s: &RotationStatus, planning_done: bool) -> String {
     let done = if s.rows > 0 { format!(", {} % done", s.rows_done * 100 / s.rows) } else { String::new() };
     if let (Some(who), None) = (&s.paused_by, s.completed_at) {
-        return format!("paused by {who} while {}{done}; waits to be resumed", s.state);
+        return format!("paused by {who} while {}{done}; waits to be resumed", in_words(s.state));
     }
     if s.needs_attention {
         return attention(s);
@@ -19,8 +19,8 @@ pub(super) fn summary(s: &RotationStatus) -> String {
         RotationState::Planning => format!("planning: a new key, then batches of every table{idle}"),
         RotationState::Reencrypting => {
             let left = s.time_left.map(|left| format!(", {left}")).unwrap_or_default();
-            let rows = counted(s.rows, "row", "rows");
-            format!("re-encrypting {rows}{done}{left}{}{}{idle}", last_batches(s), throttled(s))
+            let waits = if planning_done { at_its_end(s) } else { String::new() };
+            format!("re-encrypting {}{done}{left}{waits}{}{idle}", counted(s.rows, "row", "rows"), throttled(s))
         }
         RotationState::Proving => {
             format!("proving: {}{}{idle}", s.detail.as_deref().unwrap_or("fence, sweep and census"), throttled(s))
@@ -36,7 +36,10 @@ pub(super) fn summary(s: &RotationStatus) -> String {
         RotationState::Cancelled => {
             format!("cancelled{done}; values under both keys are readable, and the next rotation retires what is left")
         }
-        RotationState::RolledBack => "rolled back; a rotation the other way took over".to_owned(),
+        RotationState::RolledBack => {
+            let by = s.rolled_back_by.map_or_else(|| "a rotation".to_owned(), |id| format!("rotation {id}"));
+            format!("rolled back; {by} took over, the other way")
+        }
     }
 }
 
@@ -44,7 +47,7 @@ pub(super) fn summary(s: &RotationStatus) -> String {
 fn attention(s: &RotationStatus) -> String {
     if s.code.as_deref() == Some("key_used") {
         let detail = s.detail.as_deref().unwrap_or("a suspended key was used");
-        return format!("held while {}: {detail}; waits for `reseal keys dismiss {}`", s.state, s.id);
+        return format!("held while {}: {detail}; waits for `reseal keys dismiss {}`", in_words(s.state), s.id);
     }
     if s.waits_for_approval() {
         return format!(
@@ -63,16 +66,20 @@ fn attention(s: &RotationStatus) -> String {
     if let (Some(detail), true) = (&s.detail, why.is_empty()) {
         why.push(detail.clone());
     }
-    format!("needs attention while {}: {}", s.state, why.join(", "))
+    let looked_at = s.state == RotationState::Reencrypting && s.rows > 0 && s.rows_done >= s.rows;
+    let waits = if looked_at { "; every row was looked at, and the proof waits for them" } else { "" };
+    format!("needs attention while {}: {}{waits}", in_words(s.state), why.join(", "))
 }
 
-/// What is waited for once every row that was planned has been looked at.
-fn last_batches(s: &RotationStatus) -> String {
-    let of = |state: &str| s.batches.get(state).copied().unwrap_or(0);
-    match of("pending") + of("leased") {
-        _ if s.rows == 0 || s.rows_done < s.rows => String::new(),
-        0 => ": next it is proved".to_owned(),
-        n => format!("; waits for the last {}", counted(n, "batch", "batches")),
+/// What it waits for whose rows were all looked at.
+fn at_its_end(s: &RotationStatus) -> String {
+    if s.rows == 0 || s.rows_done < s.rows {
+        return String::new();
+    }
+    let open = ["pending", "leased"].iter().filter_map(|state| s.batches.get(*state)).sum::<i64>();
+    match open {
+        0 => "; the proof comes next: fence, sweep and census".to_owned(),
+        open => format!("; waits for {} to end, then for the proof", counted(open, "batch", "batches")),
     }
 }
 

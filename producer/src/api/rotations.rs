@@ -100,6 +100,9 @@ pub struct RotationDetail {
     /// The rotation.
     #[serde(flatten)]
     pub rotation: Rotation,
+    /// The rotation that turned it round.
+    #[serde(default)]
+    pub rolled_back_by: Option<i64>,
     /// What stops its step, or what it waits for; stable.
     pub code: Option<String>,
     /// The same for people.

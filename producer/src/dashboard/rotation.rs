@@ -54,8 +54,6 @@ struct Page {
     strip: String,
     events: Vec<audit::Model>,
     failed: i64,
-    /// The rotation that goes the other way.
-    turned_by: Option<i64>,
     key: String,
     now: i64,
 }
@@ -124,7 +122,6 @@ pub(super) async fn render(app: &App, caller: &Caller, id: i64, said: Said) -> R
         bars: drawn::bars(&status.tables),
         strip: drawn::strip(&strip),
         failed: status.batches.get("failed").copied().unwrap_or(0),
-        turned_by: read::reversing(db, id).await.map_err(problem)?,
         key: fresh_key(),
         rotation,
         status,

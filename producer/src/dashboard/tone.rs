@@ -1,5 +1,7 @@
 //! How a state looks: by its class, which is a colour and a sign; its word stands beside it always.
 
+pub(crate) use reseal_entities::state::in_words;
+
 use reseal_entities::state::{BatchState, KeyState, OperationState, RotationState};
 
 /// A state that pages show.

@@ -10,6 +10,7 @@ use reseal_entities::{
         read::{Condition, KeyStatus, RotationStatus, WriterStatus},
     },
     operations, quarantine, rotations,
+    state::in_words,
 };
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -22,7 +23,7 @@ pub(super) fn time(ms: i64) -> String {
 
 /// A rotation in a list; an ended one needs no status.
 pub(super) fn rotation(r: rotations::Model, status: Option<&RotationStatus>) -> api::Rotation {
-    let ended = r.completed_at.map(|at| format!("{} at {}", r.state, time(at)));
+    let ended = r.completed_at.map(|at| format!("{} at {}", in_words(r.state), time(at)));
     api::Rotation {
         id: r.id,
         keyset: r.keyset,
@@ -60,6 +61,7 @@ pub(super) fn rotation_detail(r: rotations::Model, s: RotationStatus) -> api::Ro
     };
     api::RotationDetail {
         rotation: rotation(r, Some(&s)),
+        rolled_back_by: s.rolled_back_by,
         code: s.code,
         detail: s.detail,
         rows: s.rows,

@@ -65,6 +65,8 @@ fn a_batch_leads_to_its_own_quarantined_rows_and_a_rotation_to_the_one_that_turn
         }
         let (there, back) = (site.rotate("default").await, site.rotate("other").await);
         run(&ledger, &format!("UPDATE reseal_rotations SET reverses = {there} WHERE id = {back}")).await;
+        let ended = "state = 'rolled_back', open_keyset = NULL, completed_at = 1";
+        run(&ledger, &format!("UPDATE reseal_rotations SET {ended} WHERE id = {there}")).await;
         run(
             &ledger,
             &format!(

@@ -18,4 +18,5 @@ mod sessions;
 mod signing_in;
 mod site;
 mod visitor;
+mod worded;
 mod world;

@@ -129,10 +129,10 @@ fn the_speed_and_the_time_left_are_told_while_it_goes_on_and_not_while_it_stands
         let batch = w.batch(db, BatchState::Leased).await;
         progress(&ledger, &w, 6_600, 6_600).await;
         let last = told().await.summary;
-        assert!(last.contains("100 % done; waits for the last 1 batch"), "{last}");
+        assert!(last.contains("100 % done; waits for 1 batch to end, then for the proof"), "{last}");
         run(db, format!("UPDATE reseal_batches SET state = 'done' WHERE id = {}", batch.id)).await;
         let last = told().await.summary;
-        assert!(last.contains("100 % done: next it is proved"), "{last}");
+        assert!(last.contains("100 % done; the proof comes next"), "{last}");
         progress(&ledger, &w, 6_600, 600).await;
 
         for (stands, goes) in [

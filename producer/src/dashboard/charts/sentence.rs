@@ -20,9 +20,12 @@ pub(super) fn sentence(series: &Series<'_>, parts: &[Part]) -> String {
 /// Why no speed is known.
 pub(super) fn unknown(series: &Series<'_>) -> &'static str {
     match series.samples {
-        _ if !series.is_live() => "no speed is known: of samples older than an hour one of each five minutes is kept",
-        [] => "no samples yet: the first come 10 s after re-encrypting begins",
-        _ => "no speed yet: it takes two samples, 10 s apart",
+        [] if series.is_live() => "no samples yet: the first come 10 s after re-encrypting begins",
+        _ if series.is_live() => "no speed yet: it takes two samples, 10 s apart",
+        _ if series.are_few(*series.time.end()) => {
+            "no speed is known: of samples older than an hour one of each five minutes is kept"
+        }
+        _ => "no speed is known: it was over before there were two samples, 10 s apart",
     }
 }
 
@@ -90,7 +93,10 @@ mod tests {
     fn where_no_speed_is_known_it_tells_why() {
         assert!(said(&[], 0).starts_with("no samples yet"));
         assert!(said(&[(-5_000, 1)], 0).starts_with("no speed yet"));
-        assert!(said(&[(-500_000, 1)], -500_000).starts_with("no speed is known: of samples older than an hour"));
+        let over = said(&[(-500_000, 1)], -500_000);
+        assert!(over.starts_with("no speed is known: it was over before"), "{over}");
+        let long_over = said(&[], -2 * 60 * MIN);
+        assert!(long_over.starts_with("no speed is known: of samples older than an hour"), "{long_over}");
     }
 
     #[test]
