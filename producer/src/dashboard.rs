@@ -29,6 +29,7 @@ mod rotations;
 mod sign_in;
 mod start;
 mod steer;
+mod ticked;
 mod tone;
 mod workers;
 

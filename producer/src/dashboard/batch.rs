@@ -5,6 +5,7 @@ use super::{
     form::{Once, fresh_key},
     frame::{Done, Frame, page, to},
     numbers,
+    ticked::ticked,
     tone::Tone,
 };
 use crate::{

@@ -5,6 +5,7 @@ use super::{
     form::fresh_key,
     frame::{Frame, page},
     numbers,
+    ticked::ticked,
 };
 use crate::http::{App, Caller, problem};
 use askama::Template;

@@ -1,5 +1,6 @@
 //! What stands around every page: who looks, what they may, where they are, and what happened to what they asked for.
 
+use super::ticked::ticked;
 use crate::http::Caller;
 use askama::Template;
 use axum::{
@@ -108,6 +109,11 @@ impl Frame {
             ("/audit", "Audit"),
         ];
         &PAGES
+    }
+
+    /// What is said above the page.
+    pub(super) fn alert_html(&self) -> String {
+        self.alert.as_ref().map(|alert| ticked(&alert.detail)).unwrap_or_default()
     }
 
     pub(super) fn version(&self) -> &'static str {

@@ -5,6 +5,7 @@ use super::{
     form::{fresh_key, some},
     frame::{Frame, page},
     numbers,
+    ticked::ticked,
     tone::Tone,
 };
 use crate::http::{App, Caller, clear_key, operations_asker, problem};

@@ -5,6 +5,7 @@ use super::{
     form::fresh_key,
     frame::{Frame, page},
     numbers,
+    ticked::ticked,
     tone::Tone,
 };
 use crate::http::{App, Caller, problem};
@@ -77,6 +78,12 @@ impl Page {
             OperationKind::Retry => "Retry",
             OperationKind::Split => "Split",
         }
+    }
+
+    /// Rows that a retry has looked at again.
+    fn rows(&self) -> Option<i64> {
+        let found = self.operation.result.as_ref().filter(|_| self.operation.kind == OperationKind::Retry)?;
+        found.get("rows")?.as_i64()
     }
 
     fn goes_on(&self) -> bool {

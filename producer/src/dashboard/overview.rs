@@ -5,6 +5,7 @@ use super::{
     due::{self, DueKey},
     frame::{Frame, page},
     numbers,
+    ticked::ticked,
     tone::Tone,
 };
 use crate::http::{App, Caller, problem, queue_health};

@@ -3,6 +3,7 @@
 use super::{
     assets,
     frame::{Frame, page},
+    ticked::ticked,
 };
 use crate::http::Caller;
 use askama::Template;

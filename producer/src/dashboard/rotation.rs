@@ -5,6 +5,7 @@ use super::{
     form::fresh_key,
     frame::{Done, Frame, page},
     numbers,
+    ticked::ticked,
     tone::Tone,
 };
 use crate::http::{App, Caller, problem};
