@@ -98,7 +98,10 @@ pub async fn resolve(
             if !target.source.abandon(&target.shape, &row.row_key, &row.column_name, &cell).await? {
                 return Err(EngineError::refused(
                     "changed_underneath",
-                    format!("row {} changed while it was abandoned and was left as it is: run this again", row.row_key),
+                    format!(
+                        "row {} changed while it was abandoned and was left as it is: look again, at quarantined row {}",
+                        row.row_key, row.id
+                    ),
                 ));
             }
             Resolved::Abandoned

@@ -37,7 +37,7 @@ pub struct Model {
     pub encryptions: i64,
     /// Unix milliseconds, database time, here and below.
     pub created_at: i64,
-    /// When it last became active.
+    /// When it first became active.
     pub activated_at: Option<i64>,
     /// When it last gave way.
     pub deactivated_at: Option<i64>,

@@ -206,7 +206,8 @@ pub async fn promote_if_held(
     let promoted = keys::Entity::update_many()
         .col_expr(keys::Column::State, Expr::value(after::<KeyState>(KeyEvent::Activate)))
         .col_expr(keys::Column::Generation, Expr::col(keys::Column::Generation).add(1))
-        .col_expr(keys::Column::ActivatedAt, now(txn))
+        // It has encrypted since then: a key that is taken back is not a new one.
+        .col_expr(keys::Column::ActivatedAt, Expr::col(keys::Column::ActivatedAt).if_null(now(txn)))
         .filter(keys::Column::KeyId.eq(to_key_id))
         .filter(keys::Column::Keyset.eq(&rotation.keyset))
         .filter(keys::Column::State.eq(may_activate))

@@ -172,6 +172,8 @@ pub async fn fail_if_held(
         .col_expr(batches::Column::Attempts, Expr::col(batches::Column::Attempts).add(1))
         .col_expr(batches::Column::Code, Expr::value(code))
         .col_expr(batches::Column::Detail, Expr::value(detail))
+        // A wish that cannot be met would stand before every retry; it may be asked for again.
+        .col_expr(batches::Column::SplitAsked, Expr::value(false))
         .exec(txn)
         .await?;
     if failed.rows_affected != 1 {

@@ -15,7 +15,8 @@ use serde_json::json;
 
 /// Asks that a batch be split: one that failed, or that waits for a worker. In the caller's transaction; a worker puts
 /// two halves of what it has not looked at in its place at the next claim, seconds after the commit, or does it as it
-/// is where that cannot be halved. Asked again before that, or after it, nothing changes. Says how the batch stands.
+/// is where that cannot be halved. One that fails at it is failed without the wish, so that a retry is of the whole. Asked again
+/// before that, or after it, nothing changes. Says how the batch stands.
 pub async fn ask(txn: &impl ConnectionTrait, actor: &str, batch_id: i64) -> Result<batches::Model, LedgerError> {
     let seen = of_id(batches::Entity::find_by_id(batch_id).one(txn).await?, batch_id)?;
     // In this order, as a retry locks them; what is decided stays so until the commit.

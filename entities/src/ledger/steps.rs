@@ -143,6 +143,21 @@ pub async fn resume(txn: &impl ConnectionTrait, rotation_id: i64, actor: &str) -
     note(txn, resumed.rows_affected, rotation_id, actor, "rotation.resumed", (before, json!({}))).await
 }
 
+/// The same of the pause that began at `seen`: another one, which came since, stays (`paused_anew`).
+pub async fn resume_if_seen(
+    txn: &impl ConnectionTrait,
+    rotation_id: i64,
+    actor: &str,
+    seen: i64,
+) -> Result<bool, LedgerError> {
+    let paused_at = read::locked(txn, rotation_id).await?.paused_at;
+    if paused_at.is_some_and(|at| at != seen) {
+        let message = format!("rotation {rotation_id} was paused anew since: look who did it, and why");
+        return Err(LedgerError::refused("paused_anew", message));
+    }
+    resume(txn, rotation_id, actor).await
+}
+
 fn refuse_ended(rotation: &rotations::Model, what: &str) -> Result<(), LedgerError> {
     if rotation.open_keyset.is_some() {
         return Ok(());

@@ -51,6 +51,10 @@ struct Page {
 }
 
 impl Page {
+    fn rotates(&self, keyset: &str) -> bool {
+        self.running.iter().any(|r| r.status.keyset == keyset)
+    }
+
     fn needs_a_person(&self) -> Vec<&RotationStatus> {
         self.running.iter().map(|r| &r.status).filter(|s| s.needs_attention).collect()
     }

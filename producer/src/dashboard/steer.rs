@@ -11,7 +11,7 @@ use crate::{
     http::{App, Caller, steering},
 };
 use axum::{extract::State, response::Response};
-use reseal_entities::ledger::{approve, hold, throttle};
+use reseal_entities::ledger::{approve, hold, steps, throttle};
 use reseal_http::{Form, Json, Path, Problem};
 use serde::Deserialize;
 
@@ -22,9 +22,21 @@ pub(super) async fn pause((app, caller, id): Asked, Form(why): Form<Why>) -> Res
     answer((app, caller, id), done, "pause").await
 }
 
-pub(super) async fn resume((app, caller, id): Asked) -> Result<Response, Problem> {
-    let done = steering::resume(app.clone(), caller.clone(), Path(id.0)).await;
-    answer((app, caller, id), done, "resume").await
+/// Which pause was on the page, by its time.
+#[derive(Deserialize)]
+pub(super) struct Pause {
+    #[serde(default, deserialize_with = "parsed")]
+    paused_at: Option<i64>,
+}
+
+pub(super) async fn resume((app, caller, id): Asked, Form(pause): Form<Pause>) -> Result<Response, Problem> {
+    let done = async {
+        let txn = steering::begin(&app).await?;
+        let seen = pause.paused_at.unwrap_or_default();
+        steps::resume_if_seen(&txn, id.0, &caller.actor, seen).await.map_err(crate::http::problem)?;
+        steering::commit(txn).await
+    };
+    told(done.await, (app.clone(), caller.clone(), Path(id.0)), "resume").await
 }
 
 pub(super) async fn cancel((app, caller, id): Asked, Form(why): Form<Why>) -> Result<Response, Problem> {

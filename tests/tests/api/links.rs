@@ -43,8 +43,8 @@ fn a_limit_that_does_not_fit_is_named_as_the_page_names_it() {
         let id = site.rotate("default").await;
         let visitor = Visitor::signed_in(&site, Role::Operator).await;
         for (field, typed, label) in [
-            ("rows_per_second", "99999999999999999999", "Rows per second: `99999999999999999999` is not"),
-            ("lanes", "abc", "Batches in hand at once (lanes): `abc` is not"),
+            ("rows_per_second", "99999999999999999999", "Rows per second: <code>99999999999999999999</code> is not"),
+            ("lanes", "abc", "Batches in hand at once (lanes): <code>abc</code> is not"),
             ("lanes", "0", "Batches in hand at once (lanes): not a number from 1 to 100000"),
             ("batches", "-1", "Batches in the queue or in hand: not a number from 1"),
         ] {

@@ -108,3 +108,25 @@ fn a_stale_page_lifts_no_limit_that_it_did_not_show() {
         assert_eq!(limits().await, (None, Some(3), None), "who has seen it may lift it");
     });
 }
+
+#[test]
+fn a_stale_page_resumes_no_pause_that_it_did_not_show() {
+    for_each_ledger(async |ledger| {
+        let site = Site::over(&ledger).await;
+        keyset(&ledger, "default").await;
+        let id = site.rotate("default").await;
+        let visitor = Visitor::signed_in(&site, Role::Operator).await;
+        set(&ledger, id, "paused_at = 1000, paused_by = 'ada'").await;
+        let seen = field(&visitor, id, "paused_at").await;
+        set(&ledger, id, "paused_at = 2000, paused_by = 'bob'").await;
+        for stale in [&[("paused_at", &*seen)][..], &[("paused_at", "")], &[]] {
+            let (status, page) = sent(&visitor, id, "resume", stale).await;
+            assert_eq!(status, StatusCode::CONFLICT, "{stale:?}");
+            assert!(page.contains("was paused anew") && page.contains("Paused by bob"), "{page}");
+            assert_eq!(rotation(&ledger, id).await.paused_at, Some(2000));
+        }
+        let seen = field(&visitor, id, "paused_at").await;
+        assert_eq!(sent(&visitor, id, "resume", &[("paused_at", &seen)]).await.0, StatusCode::SEE_OTHER);
+        assert_eq!(rotation(&ledger, id).await.paused_at, None);
+    });
+}

@@ -185,7 +185,7 @@ fn a_splits_parts_count_each_planned_row_once_and_say_how_many_they_have() {
 }
 
 #[test]
-fn a_retry_leaves_the_wish_to_split_standing() {
+fn a_wish_to_split_ends_with_the_failure_that_it_led_to_and_a_retry_is_of_the_whole() {
     for_each_ledger(async |ledger| {
         let w = World::at(ledger.db(), RotationState::Reencrypting).await;
         let b = w.batch(ledger.db(), BatchState::Pending).await;
@@ -193,7 +193,7 @@ fn a_retry_leaves_the_wish_to_split_standing() {
         let held = claimed(&ledger, b.id).await;
         alone(&ledger, async |txn| report::fail_if_held(txn, &held, "c", "d").await).await.unwrap();
         alone(&ledger, async |txn| retry(txn, "ada", w.id, What::Batch(b.id)).await).await.unwrap();
-        assert!(claimed(&ledger, b.id).await.split_asked);
+        assert!(!claimed(&ledger, b.id).await.split_asked);
     });
 }
 
