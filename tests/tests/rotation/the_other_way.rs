@@ -137,9 +137,12 @@ async fn a_cancelled_rotation_is_turned_round(backend: DbBackend) {
     let id = site.request().await;
     site.drive(id, |s| s.reencrypted > 30).await;
     site.cancel(id).await;
+    let active_since = format!("SELECT activated_at FROM reseal_keys WHERE key_id = {}", first.active().0);
+    let since = site.ledger_count(&active_since).await;
     let reverse = site.roll_back(id).await;
     site.clear_at_once(reverse).await;
     assert_eq!(site.keyset_now().await.active(), first.active());
+    assert_eq!(site.ledger_count(&active_since).await, since, "its age goes on");
     assert_eq!(site.read_all().await, truth);
 }
 
