@@ -37,7 +37,7 @@ pub async fn keep_bytes_if_unresolved(
         Some(kept) if *kept != bytes => in_its_place(txn, actor, &row).await?,
         _ => row,
     };
-    // On SQLite nothing was locked above, so everything is asked for again.
+    // The lock above holds only in a transaction that the caller began to write; the statement asks for everything itself.
     let kept = quarantine::Entity::update_many()
         .col_expr(quarantine::Column::AbandonedCell, Expr::value(Some(bytes.clone())))
         .filter(quarantine::Column::Id.eq(row.id))
