@@ -19,6 +19,8 @@ pub struct Model {
     pub started_at: i64,
     /// When it last said so.
     pub seen_at: i64,
+    /// It refreshes its keyset this often at the latest; none: it did not say.
+    pub refresh_ms: Option<i64>,
 }
 
 /// None.

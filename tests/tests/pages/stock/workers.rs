@@ -42,6 +42,7 @@ pub(super) async fn appear(db: &impl ConnectionTrait, words: &Words, now: i64, k
             key_id: Set(key_id),
             started_at: Set(now - 50 * MINUTE),
             seen_at: Set(now),
+            refresh_ms: Set(Some(20_000)),
         };
         row.insert(db).await.expect("a writer");
     }
