@@ -3,10 +3,12 @@
 //! Written with `writeln!`, whose error is dropped: `println!` panics when the reader of a pipe has
 //! had enough. Lines on stderr step around the progress bars.
 
+mod plain;
 mod table;
 mod words;
 mod wrap;
 
+pub(crate) use plain::plain;
 pub(crate) use table::Table;
 pub(crate) use words::{count, grouped, per_second, seconds, time};
 
@@ -44,10 +46,10 @@ impl Output {
     pub(crate) fn show(&self, object: &impl Serialize, text: impl FnOnce() -> String) {
         if self.json {
             let object = serde_json::to_string(object).unwrap_or_default();
-            on_stdout(&object);
+            on_stdout(&plain::in_json(&object));
         } else {
             let text = text();
-            on_stdout(&fitted(text.trim_end(), terminal_width()));
+            on_stdout(&fitted(plain::printable(&text).trim_end(), terminal_width()));
         }
     }
 
@@ -107,7 +109,7 @@ pub(crate) fn new_file(path: &Path) -> Result<File, Failure> {
 /// The screen anew: for a terminal only.
 pub(crate) fn screen(text: &str) {
     let size = size(&stdout());
-    let text = fitted(text.trim_end(), size.map(|(columns, _)| columns));
+    let text = fitted(plain::printable(text).trim_end(), size.map(|(columns, _)| columns));
     let rows = size.map_or(usize::MAX, |(_, rows)| rows.saturating_sub(1).max(1));
     let mut lines: Vec<&str> = text.lines().take(rows).collect();
     if text.lines().count() > rows {
@@ -131,7 +133,7 @@ pub(crate) fn stderr_has_colours() -> bool {
 }
 
 pub(crate) fn object_on_stderr(object: &serde_json::Value) {
-    on_stderr(&object.to_string());
+    on_stderr(&plain::in_json(&object.to_string()));
 }
 
 fn on_stdout(text: &str) {
@@ -140,7 +142,7 @@ fn on_stdout(text: &str) {
 }
 
 fn on_stderr(text: &str) {
-    let text = fitted(text, size(&stderr()).map(|(columns, _)| columns));
+    let text = fitted(&plain::printable(text), size(&stderr()).map(|(columns, _)| columns));
     bars().suspend(|| {
         let _ = writeln!(stderr(), "{text}");
     });
@@ -182,7 +184,8 @@ struct Log;
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        bars().suspend(|| stderr().write_all(bytes)).map(|()| bytes.len())
+        let text = plain::printable(&String::from_utf8_lossy(bytes));
+        bars().suspend(|| stderr().write_all(text.as_bytes())).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {

@@ -5,7 +5,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     ground,
-    output::{Output, count},
+    output::{Output, count, plain},
 };
 use reseal_config::Origin;
 use reseal_engine::check::{self, ColumnCheck, Findings};
@@ -117,7 +117,7 @@ fn text(report: &Report, output: &Output) -> String {
         for (what, lines) in
             [("problem", &c.problems), ("unreadable", &c.unreadable), ("warning", &c.warnings), ("note", &c.notes)]
         {
-            text.extend(lines.iter().take(SHOWN).map(|line| format!("      {what}: {line}\n")));
+            text.extend(lines.iter().take(SHOWN).map(|line| format!("      {what}: {}\n", plain(line))));
             if lines.len() > SHOWN {
                 text += &format!("      and {} more\n", lines.len() - SHOWN);
             }

@@ -23,7 +23,7 @@ impl Bars {
             line.enable_steady_tick(Duration::from_millis(120));
             line
         });
-        line.set_message(format!("rotation {}: {}", status.id, status.summary));
+        line.set_message(output::plain(&format!("rotation {}: {}", status.id, status.summary)));
         let width = status.tables.iter().map(|t| t.table.chars().count()).max().unwrap_or(0);
         for table in status.tables.iter().filter(|t| t.rows > 0) {
             let bar = self.tables.entry(table.table.clone()).or_insert_with(|| {
@@ -31,7 +31,7 @@ impl Bars {
                 bar.set_style(style(TABLE));
                 bar
             });
-            bar.set_prefix(format!("{:<width$}", table.table));
+            bar.set_prefix(output::plain(&format!("{:<width$}", table.table)));
             // The plan grows while the first batches are worked off.
             bar.set_length(u64::try_from(table.rows).unwrap_or(0));
             bar.set_position(u64::try_from(table.rows_done).unwrap_or(0));

@@ -1,6 +1,6 @@
 //! Columns for people.
 
-use super::{terminal_width, wrap::words_of};
+use super::{plain::plain, terminal_width, wrap::words_of};
 
 /// A text column is made no narrower than this.
 const NARROWEST: usize = 12;
@@ -31,7 +31,7 @@ impl Table {
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        self.rows.push(cells.into_iter().map(|cell| plain(&cell)).collect());
     }
 
     pub(crate) fn is_empty(&self) -> bool {
