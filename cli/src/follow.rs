@@ -97,7 +97,7 @@ fn step_of(status: &RotationStatus, rotation: &rotations::Model) -> judge::Step 
     let batches = |state: &str| status.batches.get(state).copied().unwrap_or(0);
     judge::Step {
         planning: !rotation.planning_done,
-        batches_due: batches("pending") + batches("leased") > 0,
+        batches_due: batches("pending") + batches("leased") > 0 && status.tables.iter().all(|t| t.fault.is_none()),
         rows_or_batches_failed: status.quarantined > 0 || batches("failed") > 0,
         held: rotation.hold_at.is_some(),
     }

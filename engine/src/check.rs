@@ -1,6 +1,7 @@
 //! Check: rights, schema, backups, and a sample of every column opened for real.
 
 use crate::{
+    blame,
     engine::{Engine, Target, by_table},
     error::EngineError,
     length, plan,
@@ -10,11 +11,14 @@ use reseal_entities::{
     catalog as catalog_row,
     ledger::{catalog, keys as ledger_keys, sources},
 };
-use reseal_keyring::Template;
+use reseal_keyring::{Keyset, Template};
 use serde::Serialize;
 
 /// So many cells of a column are opened from each end of its table.
 pub const SAMPLE_ROWS: u32 = 50;
+
+/// So many rows are updated for a try, until one passes.
+const TRIED_ROWS: u32 = 3;
 
 /// What was found of one column.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -105,8 +109,11 @@ pub(crate) async fn registered_and_declared(engine: &Engine) -> Result<Vec<catal
 }
 
 async fn look_at(engine: &Engine, target: &Target, checks: &mut [ColumnCheck]) -> Result<(), EngineError> {
-    let missing = target.source.missing_rights(&target.shape).await?;
+    let mut missing = target.source.missing_rights(&target.shape).await?;
     let notes = target.source.notes(&target.shape).await?;
+    if missing.is_empty() {
+        missing.extend(try_update(engine, target, &notes).await?);
+    }
     let keys = ledger_keys::all(engine.ledger.db()).await?;
     let columns = target.columns.iter().zip(&target.shape.columns);
     for ((check, (column, wanted)), template) in checks.iter_mut().zip(columns).zip(&target.templates) {
@@ -150,6 +157,34 @@ async fn look_at(engine: &Engine, target: &Target, checks: &mut [ColumnCheck]) -
         }
     }
     Ok(())
+}
+
+/// Re-encrypts one row as it is and takes it back. What the source says when no row of some passes: it is read-only, or
+/// a trigger or a publication is in the way.
+async fn try_update(engine: &Engine, target: &Target, notes: &[String]) -> Result<Option<String>, EngineError> {
+    let Target { source, shape, .. } = target;
+    let mut keysets = Vec::new();
+    for column in &target.columns {
+        match engine.keyring.keyset(&column.keyset).await {
+            Ok(keyset) => keysets.push(keyset),
+            Err(_) => return Ok(None), // each column says so itself
+        }
+    }
+    let keysets: Vec<&Keyset> = keysets.iter().map(|k| &**k).collect();
+    let mut problem = None;
+    for column in &target.columns {
+        let some = source.sample(shape, &column.column_name, false, 1).await?;
+        let Some((key, _)) = some.first() else { continue };
+        for row in source.neighbours(shape, key, TRIED_ROWS).await? {
+            let Some(swap) = target.again(row, &keysets)? else { continue };
+            problem = match source.try_swap(shape, std::slice::from_ref(&swap)).await {
+                Ok(tried) if tried.rows == 1 => return Ok(None),
+                Ok(_) => Some(blame::ignored(notes).to_string()),
+                Err(e) => Some(format!("an UPDATE of one row fails: {e}")),
+            };
+        }
+    }
+    Ok(problem)
 }
 
 /// Two text columns in one template: can two rows have the same associated data?

@@ -5,6 +5,7 @@
 //! whole chunk, and the next one finds those rows current.
 
 use crate::{
+    blame::{FIRST_ROWS, Ignored},
     engine::Target,
     error::EngineError,
     keys::Keyring,
@@ -42,6 +43,21 @@ pub(crate) struct Outcome {
     pub took: Duration,
     /// A statement was too large or too slow and went through in parts.
     pub halved: bool,
+}
+
+/// What came of a chunk that was taken back.
+#[derive(Debug, Default)]
+pub(crate) struct Trial {
+    /// What it changed, and cost.
+    pub tried: Tried,
+    /// Rows that were sent.
+    pub sent: u64,
+    /// Rows that could not be re-encrypted.
+    pub unreadable: u64,
+    /// Rows that the source refuses while others pass.
+    pub refused: u64,
+    /// The database's time.
+    pub took: Duration,
 }
 
 /// A page of rows, and whether the range may have more.
@@ -84,7 +100,7 @@ impl<'a> Work<'a> {
 
     /// Re-encrypts `rows`.
     pub(crate) async fn chunk(&self, rows: Vec<Row>) -> Result<Outcome, EngineError> {
-        let (mut outcome, mut rows) = (Outcome::default(), rows);
+        let (mut outcome, mut rows, mut ignored) = (Outcome::default(), rows, Ignored::default());
         for _ in 0..LOOKS_MAX {
             let (swaps, findings) = self.reencrypt(rows).await?;
             outcome.findings.extend(findings);
@@ -92,32 +108,56 @@ impl<'a> Work<'a> {
                 return Ok(outcome);
             }
             let began = Instant::now();
-            let swapped = self.swap(&swaps, &mut outcome).await?;
+            let swapped = self.write(&swaps, &mut outcome).await?;
             outcome.took += began.elapsed();
             outcome.reencrypted += swapped.len() as i64;
             let refused: BTreeSet<&str> = outcome.findings.iter().map(|f| f.row_key.as_str()).collect();
-            let left: Vec<String> = swaps
-                .into_iter()
-                .map(|s| s.key)
-                .filter(|key| !swapped.contains(key) && !refused.contains(key.as_str()))
-                .collect();
+            let left: Vec<Swap> =
+                swaps.into_iter().filter(|s| !swapped.contains(&s.key) && !refused.contains(s.key.as_str())).collect();
             if left.is_empty() {
                 return Ok(outcome);
             }
-            outcome.changed_underneath += left.len() as i64;
+            let keys: Vec<String> = left.iter().map(|s| s.key.clone()).collect();
             let Target { source, shape, .. } = self.target;
-            rows = patiently(|| source.read_again(shape, &left, &self.active)).await?;
+            rows = patiently(|| source.read_again(shape, &keys, &self.active)).await?;
+            let unchanged = ignored.note(left, &rows);
+            outcome.changed_underneath += (keys.len() - unchanged) as i64;
         }
+        outcome.findings.extend(self.settle_ignored(ignored.each_time(LOOKS_MAX)).await?);
         Ok(outcome)
     }
 
-    /// Re-encrypts `rows` and takes it back: what it cost, how many rows could not be, and the database's time.
-    pub(crate) async fn try_chunk(&self, rows: Vec<Row>) -> Result<(Tried, u64, Duration), EngineError> {
+    /// Re-encrypts `rows` and takes it back.
+    pub(crate) async fn try_chunk(&self, rows: Vec<Row>) -> Result<Trial, EngineError> {
         let Target { source, shape, .. } = self.target;
         let (swaps, findings) = self.reencrypt(rows).await?;
+        let mut trial = Trial { sent: swaps.len() as u64, unreadable: findings.len() as u64, ..Trial::default() };
         let began = Instant::now();
-        let tried = if swaps.is_empty() { Tried::default() } else { source.try_swap(shape, &swaps).await? };
-        Ok((tried, findings.len() as u64, began.elapsed()))
+        match swaps.is_empty() {
+            true => {}
+            false => match source.try_swap(shape, &swaps).await {
+                Err(e) if e.is(SourceErrorKind::Row) => trial = self.try_each(&swaps, trial, e).await?,
+                tried => trial.tried = tried?,
+            },
+        }
+        trial.took = began.elapsed();
+        Ok(trial)
+    }
+
+    /// The first rows of a chunk that was refused, one by one. The error when none of them passes: it is not the rows.
+    async fn try_each(&self, swaps: &[Swap], trial: Trial, error: SourceError) -> Result<Trial, EngineError> {
+        let Target { source, shape, .. } = self.target;
+        let mut trial = Trial { sent: 0, ..trial };
+        for one in swaps.iter().take(FIRST_ROWS) {
+            match source.try_swap(shape, std::slice::from_ref(one)).await {
+                Err(e) if e.is(SourceErrorKind::Row) => trial.refused += 1,
+                tried => {
+                    trial.sent += 1;
+                    trial.tried.rows += tried?.rows;
+                }
+            }
+        }
+        if trial.tried.rows == 0 { Err(error.into()) } else { Ok(trial) }
     }
 
     /// Bytes that begin like a cell under a key of which this keyset has not heard are a value in a column that is
@@ -167,7 +207,7 @@ impl<'a> Work<'a> {
                     }
                 }
                 if cells.iter().any(Option::is_some) {
-                    swaps.push(Swap { key: row.key, cells });
+                    swaps.push(Swap { key: row.key, cells, version: row.version });
                 }
             }
             Ok((swaps, findings))
@@ -178,29 +218,8 @@ impl<'a> Work<'a> {
         })?
     }
 
-    /// Writes swaps; what the source refuses for one row's sake is bisected down to that row.
-    async fn swap(&self, swaps: &[Swap], outcome: &mut Outcome) -> Result<Vec<String>, EngineError> {
-        let Target { source, shape, .. } = self.target;
-        let (mut swapped, mut parts) = (Vec::with_capacity(swaps.len()), vec![swaps]);
-        while let Some(part) = parts.pop() {
-            match patiently(|| source.swap(shape, part)).await {
-                Ok(keys) => swapped.extend(keys),
-                Err(e) if matches!(e.kind, SourceErrorKind::Size | SourceErrorKind::Deterministic) => {
-                    outcome.halved |= e.is(SourceErrorKind::Size);
-                    if let [one] = part {
-                        outcome.findings.extend(self.refused(one, e.code));
-                    } else {
-                        let (front, back) = part.split_at(part.len() / 2);
-                        parts.extend([back, front]);
-                    }
-                }
-                Err(e) => return Err(e.into()),
-            }
-        }
-        Ok(swapped)
-    }
-
-    fn refused(&self, swap: &Swap, code: &'static str) -> Vec<Finding> {
+    /// One finding for each cell of a row that the source refused.
+    pub(crate) fn refused(&self, swap: &Swap, code: &'static str) -> Vec<Finding> {
         let columns = swap.cells.iter().zip(&self.target.shape.columns);
         let written = columns.filter_map(|(cell, column)| Some((cell.as_ref()?, column)));
         written.map(|((old, _), column)| finding(&self.keyset, &swap.key, column, code, old)).collect()

@@ -7,6 +7,7 @@
 mod sample;
 
 use crate::{
+    blame,
     census::{headers, ignored, places},
     check::{self, Findings},
     engine::{Engine, Target, by_table},
@@ -157,7 +158,15 @@ pub async fn dry_run(engine: &Engine, keyset: &str, to: Option<i64>) -> Result<D
     for table in by_table(own) {
         let path = format!("{}:{}.{}", table[0].source, table[0].schema_name, table[0].table_name);
         match engine.target(table).await {
-            Ok(target) => tables.push(forecast(engine, &target, path, keyset, algorithm).await?),
+            Ok(target) => match forecast(engine, &target, path.clone(), keyset, algorithm).await {
+                Ok((forecast, sampled)) => {
+                    problems.extend(all_unchanged(&target, &path, &sampled).await?);
+                    warnings.extend(some_refused(&path, &sampled));
+                    tables.push(forecast);
+                }
+                Err(EngineError::Source(e)) => problems.push(format!("{path}: {e}")),
+                Err(e) => return Err(e),
+            },
             Err(e) if problems.is_empty() => problems.push(format!("{path}: {}", e.told())),
             Err(_) => {} // the check has said so
         }
@@ -200,7 +209,7 @@ async fn forecast(
     table: String,
     keyset: &str,
     algorithm: reseal_keyring::Algorithm,
-) -> Result<TableForecast, EngineError> {
+) -> Result<(TableForecast, Sampled), EngineError> {
     let Target { source, shape, .. } = target;
     let mut it = TableForecast { table, bytes: source.size(shape).await?, ..TableForecast::default() };
     let mut starts = vec![None];
@@ -224,7 +233,33 @@ async fn forecast(
     let rewritten = counted.map_or(it.rows, |answers| answers.iter().map(|a| a.cells).max().unwrap_or(0));
     let sampled = sample::sample(engine, target, keyset, algorithm, &starts).await?;
     reckon(&mut it, rewritten, &sampled);
-    Ok(it)
+    Ok((it, sampled))
+}
+
+/// What a source does that takes updates and keeps rows as they are.
+async fn all_unchanged(target: &Target, path: &str, sampled: &Sampled) -> Result<Option<String>, EngineError> {
+    if sampled.rows > 0 || sampled.unchanged == 0 {
+        return Ok(None);
+    }
+    Ok(Some(format!("{path}: {}", blame::ignored(&target.source.notes(&target.shape).await?))))
+}
+
+fn some_refused(path: &str, sampled: &Sampled) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if sampled.refused > 0 {
+        warnings.push(format!(
+            "{path}: the source refuses {} of the sampled rows; they would be quarantined",
+            sampled.refused
+        ));
+    }
+    if sampled.unchanged > 0 && sampled.rows > 0 {
+        warnings.push(format!(
+            "{path}: {} of {} sampled rows were not changed: applications changed them meanwhile, or a trigger keeps them as they are",
+            sampled.unchanged,
+            sampled.unchanged + sampled.rows
+        ));
+    }
+    warnings
 }
 
 fn reckon(it: &mut TableForecast, rewritten: i64, sampled: &Sampled) {

@@ -66,6 +66,12 @@ impl EngineError {
         }
     }
 
+    /// What is outside a batch is at fault, so that no batch is given up for it: a source, a ledger or a KEK that is
+    /// away or set up in another way works again some day.
+    pub(crate) fn is_outage(&self) -> bool {
+        matches!(self, Self::Source(_) | Self::Ledger(_) | Self::Kek(_))
+    }
+
     /// Its text for whoever asked, who need not see what a driver says of the ledger.
     pub fn told(&self) -> String {
         match self {

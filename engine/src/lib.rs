@@ -10,11 +10,13 @@ mod retry;
 pub mod keys;
 pub mod source;
 
+mod blame;
 mod chunk;
 mod chunk_size;
 mod fences;
 mod length;
 mod pace;
+mod resolve;
 mod samples;
 mod split;
 mod step;

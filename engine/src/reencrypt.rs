@@ -16,7 +16,9 @@ use reseal_entities::{
     ledger::{
         LedgerError,
         claim::{self, BARREN_CLAIMS_MAX, Claimed},
-        close, keys as ledger_keys, quarantine,
+        close,
+        faults::{self, Fault},
+        keys as ledger_keys, quarantine,
         report::{self, Delta, Hold},
     },
     state::KeyState,
@@ -28,6 +30,9 @@ use std::time::{Duration, Instant};
 const CHECKPOINT: Duration = Duration::from_secs(1);
 /// After so many failures a batch waits for a person.
 const ATTEMPTS_MAX: i32 = 8;
+/// A fault of the source pauses a table for so long at first, and at most.
+const PAUSE_MS: i64 = 1_000;
+const PAUSE_MAX_MS: i64 = 60_000;
 const SLOTS: i64 = 16;
 
 /// What became of a batch.
@@ -110,6 +115,9 @@ async fn give_back(engine: &Engine, claimed: &Claimed, error: &EngineError, was:
         }
     }
     tracing::warn!(batch = batch.id, code = error.code(), "a batch failed: {detail}");
+    if error.is_outage() {
+        return pause(engine, claimed, (error.code(), &detail), was).await;
+    }
     if batch.attempts + 1 >= ATTEMPTS_MAX {
         fail(engine, batch, error.code(), &detail).await?;
         return Ok(Fate::Failed);
@@ -121,6 +129,24 @@ async fn give_back(engine: &Engine, claimed: &Claimed, error: &EngineError, was:
         Was::AtWork => report::release_if_held(&txn, batch, again_in_ms, Some(failure)).await?,
         Was::ToBeSplit => report::release_unsplit_if_held(&txn, batch, again_in_ms, failure).await?,
     };
+    txn.commit().await?;
+    Ok(Fate::Released)
+}
+
+/// The source or the keys are at fault: the table's batches pause until that has changed, however long that takes.
+async fn pause(engine: &Engine, claimed: &Claimed, failure: (&str, &str), was: Was) -> Result<Fate, EngineError> {
+    let Claimed { batch, table, .. } = claimed;
+    let fault = Fault {
+        code: failure.0,
+        detail: failure.1,
+        // Longer than the table's, so that another batch is the next to try: the fault may be this one's alone.
+        batch_again_in_ms: backoff_ms(2 * PAUSE_MS, PAUSE_MAX_MS, batch.faults + 1),
+        table_again_in_ms: backoff_ms(PAUSE_MS, PAUSE_MAX_MS, table.faults + 1),
+    };
+    // A batch that is to be split stays so: this claim is not one at which its worker died.
+    let barren_claims = if was == Was::ToBeSplit { std::cmp::max(batch.barren_claims - 1, 0) } else { 0 };
+    let txn = engine.ledger.begin().await?;
+    faults::give_back_if_held(&txn, batch, table, fault, barren_claims).await?;
     txn.commit().await?;
     Ok(Fate::Released)
 }

@@ -62,6 +62,9 @@ pub struct Model {
     /// A person wants smaller ones in its place, at its next claim.
     #[sea_orm(default_value = false)]
     pub split_asked: bool,
+    /// Tries in a row that ended with a fault of the source. They are no attempts.
+    #[sea_orm(default_value = 0)]
+    pub faults: i32,
 }
 
 /// What it points to.

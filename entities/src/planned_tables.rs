@@ -38,6 +38,19 @@ pub struct Model {
     pub rows: i64,
     /// Rows per second of database time that workers learned, so that a new one starts from it.
     pub rows_per_second: Option<f64>,
+    /// Tries in a row that ended with a fault of the source; none while it works.
+    #[sea_orm(default_value = 0)]
+    pub faults: i32,
+    /// The last one's stable code.
+    #[sea_orm(column_type = "String(StringLen::N(64))", nullable)]
+    pub fault_code: Option<String>,
+    /// The same for people.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub fault_detail: Option<String>,
+    /// Since when. Unix milliseconds, database time, here and below.
+    pub fault_since: Option<i64>,
+    /// No batch of the table is claimed before this time, and then one to try.
+    pub fault_until: Option<i64>,
 }
 
 impl Model {

@@ -13,6 +13,7 @@ mod m0008_operations;
 mod m0009_sessions;
 mod m0010_attempts;
 mod m0011_pace;
+mod m0014_swaps;
 mod m0016_clearing;
 mod run;
 
@@ -39,6 +40,7 @@ impl MigratorTrait for Ledger {
             Box::new(m0009_sessions::Migration),
             Box::new(m0010_attempts::Migration),
             Box::new(m0011_pace::Migration),
+            Box::new(m0014_swaps::Migration),
             Box::new(m0016_clearing::Migration),
         ]
     }

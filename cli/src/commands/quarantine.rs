@@ -5,13 +5,21 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     ground,
-    output::{Table, grouped, time},
+    output::{self, Table, grouped, time},
 };
-use reseal_engine::operate::{self, Resolved};
+use reseal_engine::{
+    EngineError,
+    operate::{self, DeleteRow, GiveUp, Resolved},
+};
 use reseal_entities::{ledger::quarantine, planned_tables};
 use sea_orm::EntityTrait;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Quarantine {
@@ -38,9 +46,21 @@ pub(crate) struct List {
 pub(crate) struct Resolve {
     /// The quarantined row
     id: i64,
-    /// Give the value up: set it to NULL; its bytes are kept in the ledger
-    #[arg(long, requires = "note")]
+    /// Give the value up: set it to NULL, and nothing else; its bytes are kept in the ledger
+    #[arg(long, requires = "note", conflicts_with = "delete_row")]
     abandon: bool,
+    /// Give the value up with its whole row; without --confirm this tells what would go and changes nothing
+    #[arg(long, requires = "note", requires = "row_to")]
+    delete_row: bool,
+    /// A new file that keeps the whole row, in clear text, before it is deleted
+    #[arg(long, value_name = "FILE", requires = "delete_row")]
+    row_to: Option<PathBuf>,
+    /// The row's key as `quarantine list` shows it: yes, this row
+    #[arg(long, value_name = "KEY", requires = "delete_row")]
+    confirm: Option<String>,
+    /// A table whose rows may be deleted or changed with it; again for each
+    #[arg(long, value_name = "TABLE", requires = "delete_row")]
+    cascade: Vec<String>,
     /// Why, for the audit
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
@@ -85,15 +105,50 @@ async fn list(args: List, context: &Context) -> Result<Exit, Failure> {
 
 async fn resolve(args: Resolve, context: &Context) -> Result<Exit, Failure> {
     let engine = ground::engine_only(context.config()?, &context.output).await?;
-    let how = operate::resolve(&engine, &actor(), args.id, args.abandon, args.note.as_deref()).await?;
-    context.output.show(&json!({"id": args.id, "resolved": how}), || {
-        let how = match how {
-            Resolved::Current => "its value opens",
-            Resolved::Null => "it is NULL",
-            Resolved::Gone => "it is gone",
-            Resolved::Abandoned => "its value was given up and set to NULL; the bytes are kept in the ledger",
-        };
-        format!("quarantined row {} is resolved: {how}", args.id)
+    let keep = |row: &str| keep(args.row_to.as_deref(), row);
+    let how = match (args.abandon, args.delete_row) {
+        (true, _) => GiveUp::ToNull,
+        (_, true) => {
+            GiveUp::WithItsRow(DeleteRow { confirm: args.confirm.as_deref(), cascade: &args.cascade, keep: &keep })
+        }
+        _ => GiveUp::No,
+    };
+    let resolved = operate::resolve(&engine, &actor(), args.id, how, args.note.as_deref()).await?;
+    context.output.show(&json!({"id": args.id, "resolved": resolved}), || {
+        format!("quarantined row {} is resolved: {}", args.id, sentence(&resolved, args.row_to.as_deref()))
     });
     Ok(Exit::Done)
+}
+
+fn sentence(resolved: &Resolved, row_to: Option<&Path>) -> String {
+    match resolved {
+        Resolved::Current => "its value opens".to_owned(),
+        Resolved::Null => "it is NULL".to_owned(),
+        Resolved::Gone => "it is gone".to_owned(),
+        Resolved::Abandoned => "its value was set to NULL; the bytes are kept in the ledger".to_owned(),
+        Resolved::RowDeleted(also) => {
+            let also: String = also
+                .iter()
+                .map(|o| format!(", and in {} {} deleted, {} changed", o.table, grouped(o.deleted), grouped(o.changed)))
+                .collect();
+            let kept = row_to.map(|file| file.display().to_string()).unwrap_or_default();
+            format!("its row was deleted{also}; the value's bytes are kept in the ledger, the whole row in {kept}")
+        }
+    }
+}
+
+/// Writes the row where it survives a crash, before anything is deleted; the audit is given the place.
+fn keep(file: Option<&Path>, row: &str) -> Result<String, EngineError> {
+    let Some(file) = file else {
+        return Err(EngineError::refused("row_not_kept", "name a new file for the row with --row-to"));
+    };
+    let mut target = output::new_file(file).map_err(|e| EngineError::refused(e.code, e.message))?;
+    let failed = |e: std::io::Error| {
+        EngineError::refused("row_not_kept", format!("{} cannot be written ({e}); nothing was deleted", file.display()))
+    };
+    target.write_all(row.as_bytes()).and_then(|()| target.write_all(b"\n")).map_err(failed)?;
+    target.sync_all().map_err(failed)?;
+    let folder = file.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|f| f.sync_all()).map_err(failed)?;
+    Ok(std::path::absolute(file).unwrap_or_else(|_| file.to_owned()).display().to_string())
 }

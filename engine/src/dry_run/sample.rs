@@ -1,7 +1,7 @@
 //! Real chunks of a table, in as many lanes as a worker has, each taken back.
 
 use crate::{
-    chunk::Work,
+    chunk::{Trial, Work},
     chunk_size::ChunkSize,
     engine::{Engine, Target},
     error::EngineError,
@@ -23,6 +23,10 @@ const CHUNKS_MAX: usize = 12;
 pub(super) struct Sampled {
     pub rows: u64,
     pub unreadable: u64,
+    /// Rows that the source refuses while others pass.
+    pub refused: u64,
+    /// Rows that were sent and not changed.
+    pub unchanged: u64,
     pub rows_per_second: f64,
     pub wal_bytes_per_row: Option<f64>,
 }
@@ -49,6 +53,8 @@ pub(super) async fn sample(
     Ok(Sampled {
         rows,
         unreadable: done.iter().map(|s| s.unreadable).sum(),
+        refused: done.iter().map(|s| s.refused).sum(),
+        unchanged: done.iter().map(|s| s.unchanged).sum(),
         rows_per_second: done.iter().map(|s| s.rows_per_second).sum(),
         // Lanes see each other's log: each is charged its share.
         wal_bytes_per_row: (!wal.is_empty()).then(|| wal.iter().sum::<f64>() / (wal.len() as f64).powi(2)),
@@ -68,10 +74,12 @@ async fn one_lane(engine: &Engine, work: &Work<'_>, after: Option<String>) -> Re
             if more { work.read(&range, size.rows()).await.map_err(EngineError::from).map(Some) } else { Ok(None) }
         };
         let (tried, next) = tokio::join!(work.try_chunk(page.rows), next);
-        let (tried, unreadable, took) = tried?;
+        let Trial { tried, sent, unreadable, refused, took } = tried?;
         size.learn(tried.rows as usize, took);
         it.rows += tried.rows;
         it.unreadable += unreadable;
+        it.refused += refused;
+        it.unchanged += sent.saturating_sub(tried.rows);
         wal = tried.wal_bytes.map(|bytes| wal.unwrap_or(0) + bytes);
         // The first chunk pays for cold caches and plans; it counts only when it is the only one.
         if n > 0 || !more {

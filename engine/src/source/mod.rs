@@ -46,6 +46,8 @@ pub struct Row {
     pub key: String,
     /// What is stored, in the order of the shape's columns; NULL is none.
     pub cells: Vec<Option<Vec<u8>>>,
+    /// Which version of the row this is, where the shape compares that and the database has such a thing.
+    pub version: Option<String>,
 }
 
 /// A row's new cells; a column that stays as it is is none.
@@ -55,6 +57,8 @@ pub struct Swap {
     pub key: String,
     /// Per column: what was read, and what takes its place.
     pub cells: Vec<Option<(Vec<u8>, Vec<u8>)>>,
+    /// As it was read; see [`Row::version`].
+    pub version: Option<String>,
 }
 
 /// What a swap that was taken back cost.
@@ -64,6 +68,52 @@ pub struct Tried {
     pub rows: u64,
     /// Bytes of write-ahead log, where the database has one to tell.
     pub wal_bytes: Option<i64>,
+}
+
+/// What the deletion of a row does, or did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// The whole row, one JSON object: a value a column.
+    pub row: String,
+    /// What changes in other tables with it.
+    pub also: Vec<Also>,
+    /// It was done, and not taken back.
+    pub done: bool,
+}
+
+/// What the deletion of a row does to another table, by a foreign key or a trigger.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Also {
+    /// `schema.table`.
+    pub table: String,
+    /// So many rows are deleted.
+    pub deleted: i64,
+    /// So many rows are changed.
+    pub changed: i64,
+}
+
+/// What must hold for a deletion to be done.
+#[derive(Clone, Debug)]
+pub struct OnlyIf {
+    /// The row is still this one.
+    pub row: String,
+    /// These tables may change with it: `schema.table` or `table`.
+    pub also: Vec<String>,
+}
+
+impl OnlyIf {
+    fn holds(&self, row: &str, also: &[Also]) -> bool {
+        self.row == row && also.iter().all(|other| other.is_named(&self.also))
+    }
+}
+
+impl Also {
+    /// Whether one of these names means the table.
+    pub fn is_named(&self, names: &[String]) -> bool {
+        names
+            .iter()
+            .any(|name| *name == self.table || self.table.split_once('.').is_some_and(|(_, table)| table == name))
+    }
 }
 
 /// A replica of a source, as its primary sees it.
@@ -142,8 +192,12 @@ pub trait Source: Send + Sync {
     /// Those of `keys` that have a cell without the `active` header.
     async fn read_again(&self, shape: &Shape, keys: &[String], active: &Header) -> Result<Vec<Row>, SourceError>;
 
-    /// Writes new cells where the old ones still stand, in one statement that is one transaction, and
-    /// says which rows the database changed. A process that dies here has changed all or nothing.
+    /// Up to `rows` rows on each side of `key` in key order, itself among them, whatever their cells are.
+    async fn neighbours(&self, shape: &Shape, key: &str, rows: u32) -> Result<Vec<Row>, SourceError>;
+
+    /// Writes new cells where the old ones still stand, in one transaction, and says which rows the database
+    /// changed. A process that dies here has changed all or nothing. What triggers made of the new cells is looked at
+    /// before the commit, after the last of them ran.
     async fn swap(&self, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError>;
 
     /// Does what [`Self::swap`] does, takes it back, and says what it cost. What it leaves are dead rows for
@@ -156,8 +210,22 @@ pub trait Source: Send + Sync {
     /// One cell of one row, whatever it is. The outer option: is there such a row?
     async fn cell(&self, shape: &Shape, key: &str, column: &str) -> Result<Option<Option<Vec<u8>>>, SourceError>;
 
-    /// Sets a cell to NULL if it still is `old`, or deletes its row where the column takes no NULL.
-    async fn abandon(&self, shape: &Shape, key: &str, column: &str, old: &[u8]) -> Result<bool, SourceError>;
+    /// Whether the catalogue lets the column be NULL.
+    async fn takes_null(&self, shape: &Shape, column: &str) -> Result<bool, SourceError>;
+
+    /// Sets a cell to NULL if it still is `old`. False: it is not.
+    async fn set_null(&self, shape: &Shape, key: &str, column: &str, old: &[u8]) -> Result<bool, SourceError>;
+
+    /// Deletes the row of a cell if that still is `old`, and takes the deletion back unless `only` holds: the row is
+    /// as it was seen, and no other table changes but those that are named. None: there is no such row any more.
+    async fn delete_row(
+        &self,
+        shape: &Shape,
+        key: &str,
+        column: &str,
+        old: &[u8],
+        only: Option<&OnlyIf>,
+    ) -> Result<Option<Deletion>, SourceError>;
 
     /// Some cells of a column, for `check` to open: those with the largest keys, or the smallest.
     async fn sample(

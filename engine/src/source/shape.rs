@@ -40,15 +40,16 @@ pub struct CellColumn {
     pub length_max: Option<usize>,
 }
 
-/// What of an old value is compared before it is overwritten.
+/// What of an old value is compared before it is overwritten, where the database has a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Compare {
-    /// The first bytes of a native cell, which no other cell shares.
-    Prefix,
+    /// Both ends of a native cell and its length: header and iv, and the tag. A writer that repeats an iv, as
+    /// deterministic ones do, still makes another tag for another value.
+    Ends,
     /// All of it.
     Whole,
-    /// Its SHA-256, so that no plaintext reaches the database's log.
-    Sha256,
+    /// The version of the row: nothing that is made of a plaintext reaches the database's log.
+    Version,
 }
 
 impl CellColumn {
@@ -63,8 +64,8 @@ impl CellColumn {
 
     pub(super) fn compare(&self) -> Compare {
         match (self.layout.format, self.layout.encoding) {
-            (Format::Tink, Encoding::Bytes) => Compare::Prefix,
-            (Format::Plaintext, _) => Compare::Sha256,
+            (Format::Tink, Encoding::Bytes) => Compare::Ends,
+            (Format::Plaintext, _) => Compare::Version,
             _ => Compare::Whole,
         }
     }
@@ -83,7 +84,7 @@ pub struct Shape {
     pub columns: Vec<CellColumn>,
     /// SHA-256 over the definition, hexadecimal: another one is another table.
     pub fingerprint: String,
-    /// Triggers of others run at each update, so what was stored is read again before it is kept.
+    /// PostgreSQL: triggers of others run at each update, so what was stored is read again before it is kept.
     pub(super) watched: bool,
 }
 
@@ -97,6 +98,24 @@ impl Shape {
     ) -> Self {
         let fingerprint = fingerprint(parts.iter().map(String::as_str));
         Self { schema: schema.to_owned(), table: table.to_owned(), key, columns, fingerprint, watched: false }
+    }
+
+    /// Whether the version of a row is part of what is compared.
+    pub(super) fn compares_versions(&self) -> bool {
+        self.columns.iter().any(|c| c.compare() == Compare::Version)
+    }
+
+    /// A name for a column of ours beside the table's own.
+    pub(super) fn free_name(&self, wanted: &str) -> String {
+        let taken = |name: &str| {
+            let own = self.key.iter().map(|k| &k.name).chain(self.columns.iter().map(|c| &c.name));
+            own.into_iter().any(|own| own.eq_ignore_ascii_case(name))
+        };
+        let mut name = wanted.to_owned();
+        while taken(&name) {
+            name.push('_');
+        }
+        name
     }
 
     pub(super) fn column(&self, name: &str) -> Result<&CellColumn, SourceError> {

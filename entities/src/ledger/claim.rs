@@ -1,7 +1,9 @@
 //! Taking a batch: lease and epoch.
 
 use super::{
-    LedgerError, after, may, throttle,
+    LedgerError, after,
+    faults::{self, Leave},
+    may, throttle,
     time::{now, now_plus},
 };
 use crate::{
@@ -41,6 +43,12 @@ pub async fn claim_if_due(
     let Some(seen) = batches::Entity::find_by_id(batch_id).one(db).await? else { return Ok(None) };
     let rotation = rotations::Entity::find_by_id(seen.rotation_id).one(db).await?;
     let lanes = rotation.and_then(|r| r.limit_lanes);
+    let Some(table) = planned_tables::Entity::find_by_id(seen.planned_table_id).one(db).await? else { return Ok(None) };
+    let leave = faults::leave(db, &table).await?;
+    if leave == Leave::Refused {
+        take_ring_back(db, &seen).await?;
+        return Ok(None);
+    }
     let free = Condition::any()
         .add(batches::Column::State.eq(BatchState::Pending))
         .add(Expr::col(batches::Column::LeaseUntil).lt(now(db)));
@@ -70,21 +78,29 @@ pub async fn claim_if_due(
         .exec(db)
         .await?;
     if claimed.rows_affected == 0 {
+        if leave == Leave::ToTry {
+            faults::give_leave_back(db, table.id).await?;
+        }
         if lanes.is_some() {
-            // Its message is gone, so that it must not count as rung: dispatch rings when a lane is free.
-            batches::Entity::update_many()
-                .col_expr(batches::Column::NextRingAt, Expr::value(0))
-                .filter(batches::Column::Id.eq(batch_id))
-                .filter(batches::Column::Epoch.eq(seen.epoch))
-                .filter(batches::Column::State.eq(BatchState::Pending))
-                .exec(db)
-                .await?;
+            take_ring_back(db, &seen).await?;
         }
         return Ok(None);
     }
     let held = batches::Entity::find_by_id(batch_id).filter(batches::Column::Epoch.eq(seen.epoch + 1));
     let Some(batch) = held.one(db).await? else { return Ok(None) };
-    let table = planned_tables::Entity::find_by_id(batch.planned_table_id).one(db).await?;
     let rotation = rotations::Entity::find_by_id(batch.rotation_id).one(db).await?;
-    Ok(table.zip(rotation).map(|(table, rotation)| Claimed { batch, table, rotation }))
+    Ok(rotation.map(|rotation| Claimed { batch, table, rotation }))
+}
+
+/// The message of a batch that could not be claimed is gone, so that it must not count as rung: dispatch rings when a
+/// lane is free, or when the table's pause is over.
+async fn take_ring_back(db: &impl ConnectionTrait, seen: &batches::Model) -> Result<(), LedgerError> {
+    batches::Entity::update_many()
+        .col_expr(batches::Column::NextRingAt, Expr::value(0))
+        .filter(batches::Column::Id.eq(seen.id))
+        .filter(batches::Column::Epoch.eq(seen.epoch))
+        .filter(batches::Column::State.eq(BatchState::Pending))
+        .exec(db)
+        .await?;
+    Ok(())
 }

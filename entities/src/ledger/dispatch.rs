@@ -1,7 +1,7 @@
 //! What dispatch asks and notes: who leads, what is due, what was rung.
 
 use super::{
-    LedgerError, operations,
+    LedgerError, faults, operations,
     time::{now, now_plus},
 };
 use crate::{
@@ -135,6 +135,7 @@ pub async fn due_batches(db: &impl ConnectionTrait, of: &Of, limit: u64) -> Resu
         .select_only()
         .columns([batches::Column::Id, batches::Column::Rings])
         .filter(batches::Column::RotationId.in_subquery(rotations_that_go_on()))
+        .filter(batches::Column::PlannedTableId.not_in_subquery(faults::pausing(db)))
         .filter(of.condition())
         .filter(
             Condition::any()

@@ -17,6 +17,7 @@ pub mod compromise;
 pub mod connect;
 pub mod dispatch;
 pub mod failures;
+pub mod faults;
 mod gate;
 pub mod hold;
 pub mod keys;

@@ -21,6 +21,9 @@ use sea_orm::{
 };
 use serde::Serialize;
 
+/// A fault of a source that lasts longer needs a person, though it ends by itself, too.
+const FAULT_PASSES_MS: i64 = 30_000;
+
 /// One table's progress.
 #[derive(Clone, Debug, Serialize)]
 pub struct TableStatus {
@@ -36,6 +39,19 @@ pub struct TableStatus {
     pub changed_underneath: i64,
     /// Rows that need a person.
     pub quarantined: i64,
+    /// What pauses its batches.
+    pub fault: Option<FaultStatus>,
+}
+
+/// A fault of a table's source, which pauses its batches until they pass again.
+#[derive(Clone, Debug, Serialize)]
+pub struct FaultStatus {
+    /// Stable.
+    pub code: String,
+    /// For people.
+    pub detail: String,
+    /// For so long, milliseconds.
+    pub for_ms: i64,
 }
 
 /// A retired key, or the new one.
@@ -205,7 +221,14 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
     let open: i64 = BatchState::OPEN.iter().filter_map(|s| batches.get(&s.to_string())).sum();
     let waiting_left_ms = (r.state == RotationState::Waiting).then(|| (r.clear_after_ms - r.waited_ms).max(0));
     let to_be_approved = r.needs_approval && r.approved_at.is_none() && waiting_left_ms == Some(0);
-    let waits_for_a_person = to_be_approved || (r.step_code.is_some() && r.step_failures > 0);
+    let goes_on = matches!(r.state, RotationState::Planning | RotationState::Reencrypting);
+    let fault = tables.iter().filter(|_| goes_on).find_map(|t| Some((&t.table, t.fault.as_ref()?)));
+    let lasting_fault = fault.is_some_and(|(_, fault)| fault.for_ms >= FAULT_PASSES_MS);
+    let waits_for_a_person = to_be_approved || lasting_fault || (r.step_code.is_some() && r.step_failures > 0);
+    let (code, detail) = match (&r.step_code, fault) {
+        (None, Some((table, fault))) => (Some(fault.code.clone()), Some(format!("{table}: {}", fault.detail))),
+        _ => (r.step_code.clone(), r.step_detail.clone()),
+    };
     let (rows, rows_done) = (tables.iter().map(|t| t.rows).sum(), tables.iter().map(|t| t.rows_done).sum());
     let speed = if workers > 0 { speed_now(db, &r, rows_done).await? } else { None };
     let mut status = RotationStatus {
@@ -223,8 +246,8 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
         limits: r.limits(),
         throttle: throttle_status(db, &r).await?,
         throttled_ms: r.throttled_ms.unwrap_or(0),
-        code: r.hold_at.map(|_| "key_used".to_owned()).or_else(|| r.step_code.clone()),
-        detail: r.hold_detail.clone().or_else(|| r.step_detail.clone()),
+        code: r.hold_at.map(|_| "key_used".to_owned()).or(code),
+        detail: r.hold_detail.clone().or(detail),
         rows,
         rows_done,
         rows_per_second: speed.map(|s| (s.lately * 10.0).round() / 10.0),
@@ -307,7 +330,7 @@ pub(super) fn rows_done(table: &planned_tables::Model, slots: &[progress::Model]
 }
 
 async fn tables(db: &impl ConnectionTrait, rotation_id: i64) -> Result<Vec<TableStatus>, LedgerError> {
-    let mut told = Vec::new();
+    let (mut told, now) = (Vec::new(), now_ms(db).await?);
     for table in plan::tables(db, rotation_id).await? {
         let slots = progress_of(db, &table).await?;
         let quarantined = quarantine::Entity::find()
@@ -320,6 +343,11 @@ async fn tables(db: &impl ConnectionTrait, rotation_id: i64) -> Result<Vec<Table
             reencrypted: slots.iter().map(|s| s.reencrypted).sum(),
             changed_underneath: slots.iter().map(|s| s.changed_underneath).sum(),
             quarantined: i64::try_from(quarantined.count(db).await?).unwrap_or(i64::MAX),
+            fault: table.fault_code.map(|code| FaultStatus {
+                code,
+                detail: table.fault_detail.unwrap_or_default(),
+                for_ms: table.fault_since.map_or(0, |since| std::cmp::max(now - since, 0)),
+            }),
         });
     }
     Ok(told)

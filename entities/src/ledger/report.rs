@@ -4,7 +4,7 @@ use super::{
     LedgerError, after,
     attempts::{AttemptOutcome, note_end},
     claim::LEASE_MS,
-    may, plan,
+    faults, may, plan,
     throttle::{self, Pace},
     time::{now, now_plus},
 };
@@ -41,7 +41,7 @@ pub enum Hold {
     Lost,
 }
 
-fn held(batch: &batches::Model, event: BatchEvent) -> UpdateMany<batches::Entity> {
+pub(super) fn held(batch: &batches::Model, event: BatchEvent) -> UpdateMany<batches::Entity> {
     batches::Entity::update_many()
         .filter(batches::Column::Id.eq(batch.id))
         .filter(batches::Column::Epoch.eq(batch.epoch))
@@ -61,6 +61,9 @@ pub async fn checkpoint_if_held(
     if let Some(cursor) = cursor {
         keep = keep.col_expr(batches::Column::Cursor, Expr::value(cursor));
     }
+    if delta.reencrypted > 0 {
+        keep = keep.col_expr(batches::Column::Faults, Expr::value(0));
+    }
     let kept = keep
         .col_expr(batches::Column::LeaseUntil, now_plus(txn, LEASE_MS))
         .col_expr(batches::Column::BarrenClaims, Expr::value(0))
@@ -74,6 +77,9 @@ pub async fn checkpoint_if_held(
         return Ok(Hold::Lost);
     }
     add_progress(txn, batch.planned_table_id, slot, delta).await?;
+    if delta.reencrypted > 0 {
+        faults::end(txn, batch.planned_table_id).await?;
+    }
     let rotation = rotations::Entity::find_by_id(batch.rotation_id).one(txn).await?;
     let goes_on = |r: &rotations::Model| {
         r.paused_at.is_none() && matches!(r.state, RotationState::Planning | RotationState::Reencrypting)
@@ -98,6 +104,7 @@ pub async fn report_if_held(
         .col_expr(batches::Column::RowsCounted, Expr::col(batches::Column::RowsCounted).add(delta.rows_done))
         .col_expr(batches::Column::BarrenClaims, Expr::value(0))
         .col_expr(batches::Column::SplitAsked, Expr::value(false))
+        .col_expr(batches::Column::Faults, Expr::value(0))
         .col_expr(batches::Column::Code, Expr::value(Option::<String>::None))
         .col_expr(batches::Column::Detail, Expr::value(Option::<String>::None))
         .exec(txn)
@@ -109,6 +116,7 @@ pub async fn report_if_held(
         note_end(txn, batch, AttemptOutcome::Done, None).await?;
     }
     add_progress(txn, batch.planned_table_id, slot, delta).await?;
+    faults::end(txn, batch.planned_table_id).await?;
     super::quarantine::settle_batch(txn, batch.id).await?;
     Ok(true)
 }
@@ -156,6 +164,7 @@ async fn released(
         return Ok(false);
     }
     note_end(txn, batch, AttemptOutcome::Released, failure).await?;
+    faults::give_leave_back(txn, batch.planned_table_id).await?;
     Ok(true)
 }
 
@@ -180,6 +189,7 @@ pub async fn fail_if_held(
         return Ok(false);
     }
     note_end(txn, batch, AttemptOutcome::Failed, Some((code, detail))).await?;
+    faults::give_leave_back(txn, batch.planned_table_id).await?;
     Ok(true)
 }
 
@@ -196,6 +206,7 @@ pub async fn split_if_held(
         return Ok(false);
     }
     note_end(txn, batch, AttemptOutcome::Split, None).await?;
+    faults::give_leave_back(txn, batch.planned_table_id).await?;
     // The children do not look at what the parent quarantined; the sweep does.
     quarantine::Entity::update_many()
         .col_expr(quarantine::Column::BatchId, Expr::value(Option::<i64>::None))

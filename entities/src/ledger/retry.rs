@@ -152,6 +152,7 @@ async fn set_pending(txn: &impl ConnectionTrait, named: &Named) -> Result<u64, L
         .col_expr(batches::Column::Cursor, Expr::value(Option::<String>::None))
         .col_expr(batches::Column::Attempts, Expr::value(0))
         .col_expr(batches::Column::BarrenClaims, Expr::value(0))
+        .col_expr(batches::Column::Faults, Expr::value(0))
         .col_expr(batches::Column::DueAt, Expr::value(0))
         .col_expr(batches::Column::NextRingAt, Expr::value(0))
         .filter(these);

@@ -20,7 +20,12 @@ pub(super) fn summary(s: &RotationStatus, planning_done: bool) -> String {
         RotationState::Reencrypting => {
             let left = s.time_left.map(|left| format!(", {left}")).unwrap_or_default();
             let waits = if planning_done { at_its_end(s) } else { String::new() };
-            format!("re-encrypting {}{done}{left}{waits}{}{idle}", counted(s.rows, "row", "rows"), throttled(s))
+            format!(
+                "re-encrypting {}{done}{left}{waits}{}{}{idle}",
+                counted(s.rows, "row", "rows"),
+                throttled(s),
+                faulty(s)
+            )
         }
         RotationState::Proving => {
             format!("proving: {}{}{idle}", s.detail.as_deref().unwrap_or("fence, sweep and census"), throttled(s))
@@ -65,6 +70,8 @@ fn attention(s: &RotationStatus) -> String {
     }
     if let (Some(detail), true) = (&s.detail, why.is_empty()) {
         why.push(detail.clone());
+    } else if let Some(fault) = s.tables.iter().find_map(|t| t.fault.as_ref()) {
+        why.push(format!("a table pauses: {}", fault.detail));
     }
     let looked_at = s.state == RotationState::Reencrypting && s.rows > 0 && s.rows_done >= s.rows;
     let waits = if looked_at { "; every row was looked at, and the proof waits for them" } else { "" };
@@ -99,6 +106,13 @@ pub fn length(ms: i64) -> String {
         [(n, unit), (m, smaller), ..] if m > 0 => format!("{n} {unit} {m} {smaller}"),
         _ => format!("{} {}", units[largest].0, units[largest].1),
     }
+}
+
+/// What pauses a table's batches.
+fn faulty(s: &RotationStatus) -> String {
+    let fault = s.tables.iter().find_map(|t| Some((&t.table, t.fault.as_ref()?)));
+    let Some((table, fault)) = fault else { return String::new() };
+    format!("; {table} pauses for {} by now and is tried again by itself: {}", length(fault.for_ms), fault.detail)
 }
 
 /// Why it does not go at full speed; since when, once it has stood still for a minute.

@@ -2,7 +2,7 @@
 
 use crate::{on_every_database, site::Site};
 use reseal_engine::{
-    operate::{self, Resolved},
+    operate::{self, GiveUp, Resolved},
     source::{CellColumn, Fence, Rule},
 };
 use reseal_entities::{
@@ -71,7 +71,7 @@ async fn poison_rows_are_quarantined_and_keep_the_key(backend: DbBackend) {
         (61, "cell_wrong_version"),
     ];
     assert_eq!(codes, expected);
-    let still = operate::resolve(&site.engine, "tester", rows[0].id, false, Some("looks fine")).await;
+    let still = operate::resolve(&site.engine, "tester", rows[0].id, GiveUp::No, Some("looks fine")).await;
     assert_eq!(still.unwrap_err().code(), "still_unreadable", "no resolving by note alone");
     for (key, cell) in [1, 9, 19, 31, 45, 61].into_iter().zip(saved) {
         site.set_message(key, Some(cell)).await.unwrap();
@@ -91,7 +91,8 @@ async fn an_abandoned_row_is_null_and_its_bytes_are_kept(backend: DbBackend) {
     let id = site.request().await;
     site.drive(id, |s| s.quarantined == 1 && s.rows_done == s.rows).await;
     let row = quarantine::list(site.engine.ledger.db(), Some(id), false, 1).await.unwrap().remove(0);
-    let resolved = operate::resolve(&site.engine, "tester", row.id, true, Some("lost in 2019")).await.unwrap();
+    let resolved =
+        operate::resolve(&site.engine, "tester", row.id, GiveUp::ToNull, Some("lost in 2019")).await.unwrap();
     assert_eq!(resolved, Resolved::Abandoned);
     site.drive_to(id, RotationState::Completed).await;
     truth.remove("messages.encrypted_content:9");

@@ -50,10 +50,15 @@ async fn a_trigger_that_changes_a_value_stops_the_rotation_before_anything_is_lo
         &[
             "CREATE TRIGGER low BEFORE INSERT OR UPDATE ON notes FOR EACH ROW EXECUTE FUNCTION low()",
             "CREATE TRIGGER low AFTER UPDATE ON notes FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION low_after()",
+            "CREATE CONSTRAINT TRIGGER low AFTER UPDATE ON notes DEFERRABLE INITIALLY DEFERRED FOR EACH ROW \
+             WHEN (NEW.title IS DISTINCT FROM lower(NEW.title)) EXECUTE FUNCTION low_after()",
         ]
     } else {
         &[
             "CREATE TRIGGER low AFTER UPDATE OF title ON notes BEGIN UPDATE notes SET title = lower(NEW.title) WHERE id = NEW.id; END",
+            "CREATE TRIGGER low AFTER UPDATE OF title ON NOTES BEGIN UPDATE notes SET title = lower(NEW.title) WHERE id = NEW.id; END",
+            "CREATE TRIGGER low AFTER UPDATE ON \"Notes\" BEGIN INSERT INTO log VALUES (NEW.id); END; \
+             CREATE TRIGGER log AFTER INSERT ON log BEGIN UPDATE notes SET title = lower(title) WHERE id = NEW.id; END",
         ]
     };
     for trigger in triggers {
@@ -64,6 +69,7 @@ async fn a_trigger_that_changes_a_value_stops_the_rotation_before_anything_is_lo
             site.sql("CREATE FUNCTION low_after() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE notes SET title = lower(NEW.title) WHERE id = NEW.id; RETURN NULL; END $$")
                 .await;
         }
+        site.sql("CREATE TABLE log (id bigint)").await;
         site.run("UPDATE notes SET title = $1 WHERE id = 1", vec!["Someone@Example.org".into()]).await;
         site.sql(trigger).await;
         let id = site.request().await;
@@ -81,8 +87,13 @@ async fn a_trigger_that_changes_a_value_stops_the_rotation_before_anything_is_lo
         let title = site.stored("SELECT title FROM notes WHERE id = 1", vec![]).await;
         assert_eq!(title, b"Someone@Example.org", "{trigger}");
         // and once the trigger is gone it goes on
-        site.sql(if site.is_postgres() { "DROP TRIGGER low ON notes" } else { "DROP TRIGGER low" }).await;
-        site.ledger_sql("UPDATE reseal_batches SET due_at = 0, next_ring_at = 0").await;
+        site.sql(if site.is_postgres() {
+            "DROP TRIGGER low ON notes"
+        } else {
+            "DROP TRIGGER low; DROP TRIGGER IF EXISTS log"
+        })
+        .await;
+        site.end_pauses().await;
         site.drive_to(id, RotationState::Completed).await;
         let stored = site.stored("SELECT title FROM notes WHERE id = 1", vec![]).await;
         let opened = site.keyset("default").await.decrypt_from(TEXT, &stored, b"notes.title:1").unwrap();

@@ -3,6 +3,7 @@
 mod adoption;
 mod adversity;
 mod clocks;
+mod faults;
 mod forecast;
 mod hazards;
 mod limits;
@@ -13,6 +14,7 @@ mod samples;
 mod schemas;
 mod site;
 mod splitting;
+mod swaps;
 mod sweep_pace;
 mod the_other_way;
 mod throttling;

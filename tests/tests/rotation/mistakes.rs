@@ -5,7 +5,11 @@ use crate::{
     site::{Site, column},
 };
 use reseal_config::SecretUrl;
-use reseal_engine::{Engine, EngineError, check, keys::Keyring, operate};
+use reseal_engine::{
+    Engine, EngineError, check,
+    keys::Keyring,
+    operate::{self, DeleteRow, GiveUp, Resolved},
+};
 use reseal_entities::{
     job::{Job, JobKind},
     ledger::{catalog, keys as ledger_keys, quarantine, retry},
@@ -19,7 +23,8 @@ on_every_database! {
     bytes_that_were_kept_are_never_overwritten,
     bytes_that_were_kept_before_a_death_are_never_overwritten,
     one_value_that_is_given_up_twice_is_kept_once,
-    an_abandoned_row_of_a_column_without_null_is_deleted,
+    giving_a_value_up_never_deletes_its_row,
+    a_row_is_deleted_only_by_its_name_and_with_every_table_named_that_changes_with_it,
     a_column_registered_while_proving_is_planned_and_rotated,
     a_wrong_kek_is_refused_before_it_wraps_anything,
     a_typo_in_the_configuration_is_not_registered,
@@ -54,7 +59,7 @@ async fn a_row_that_turns_bad_while_proving_is_retried_by_the_sweep(backend: DbB
     site.seed(30).await;
     let id = bad_row(&site).await;
     mend(&site).await;
-    operate::resolve(&site.engine, "tester", quarantined(&site, id).await.id, false, None).await.unwrap();
+    operate::resolve(&site.engine, "tester", quarantined(&site, id).await.id, GiveUp::No, None).await.unwrap();
     site.set_message(9, Some(b"broken again".to_vec())).await.unwrap();
     let status = site.drive(id, |s| s.quarantined == 1).await;
     assert_eq!(status.state, RotationState::Proving);
@@ -70,12 +75,12 @@ async fn bytes_that_were_kept_are_never_overwritten(backend: DbBackend) {
     site.seed(30).await;
     let id = bad_row(&site).await;
     let first = quarantined(&site, id).await.id;
-    operate::resolve(&site.engine, "tester", first, true, Some("lost")).await.unwrap();
+    operate::resolve(&site.engine, "tester", first, GiveUp::ToNull, Some("lost")).await.unwrap();
     site.set_message(9, Some(b"bad write".to_vec())).await.unwrap();
     site.drive(id, |s| s.quarantined == 1).await;
     let second = quarantined(&site, id).await.id;
     assert_ne!(first, second);
-    operate::resolve(&site.engine, "tester", second, true, Some("lost too")).await.unwrap();
+    operate::resolve(&site.engine, "tester", second, GiveUp::ToNull, Some("lost too")).await.unwrap();
     site.drive_to(id, RotationState::Completed).await;
     let rows = quarantine::list(site.engine.ledger.db(), Some(id), true, 10).await.unwrap();
     let kept: Vec<_> = rows.into_iter().map(|r| r.abandoned_cell.unwrap()).collect();
@@ -105,7 +110,7 @@ async fn bytes_that_were_kept_before_a_death_are_never_overwritten(backend: DbBa
         abandon_and_die(&site, &first, b"broken").await;
         match seen_by {
             "a person" => {
-                operate::resolve(&site.engine, "tester", first.id, false, None).await.unwrap();
+                operate::resolve(&site.engine, "tester", first.id, GiveUp::No, None).await.unwrap();
             }
             "a sweep" => {
                 let txn = site.engine.ledger.begin().await.unwrap();
@@ -118,7 +123,7 @@ async fn bytes_that_were_kept_before_a_death_are_never_overwritten(backend: DbBa
         site.set_message(9, Some(b"bad write".to_vec())).await.unwrap();
         site.drive(id, |s| s.quarantined == 1).await;
         let second = quarantined(&site, id).await.id;
-        operate::resolve(&site.engine, "tester", second, true, Some("lost too")).await.unwrap();
+        operate::resolve(&site.engine, "tester", second, GiveUp::ToNull, Some("lost too")).await.unwrap();
         assert_eq!(kept(&site, id).await, [b"bad write".to_vec(), b"broken".to_vec()], "seen by {seen_by}");
         site.drive_to(id, RotationState::Completed).await;
     }
@@ -131,24 +136,115 @@ async fn one_value_that_is_given_up_twice_is_kept_once(backend: DbBackend) {
     let row = quarantined(&site, id).await;
     abandon_and_die(&site, &row, b"broken").await;
     site.set_message(9, Some(b"broken".to_vec())).await.unwrap();
-    operate::resolve(&site.engine, "tester", row.id, true, Some("lost")).await.unwrap();
+    operate::resolve(&site.engine, "tester", row.id, GiveUp::ToNull, Some("lost")).await.unwrap();
     assert_eq!(kept(&site, id).await, [b"broken".to_vec()]);
     site.drive_to(id, RotationState::Completed).await;
 }
 
-async fn an_abandoned_row_of_a_column_without_null_is_deleted(backend: DbBackend) {
+fn keep_nothing(_: &str) -> Result<String, EngineError> {
+    panic!("nothing was to be kept")
+}
+
+/// One broken row in a table whose column takes no NULL, or does, with comments that hang on it.
+async fn broken_note(backend: DbBackend, not_null: &str) -> (Site, i64, i64) {
     let site = Site::new(backend).await;
-    let blob = if backend == DbBackend::Postgres { "bytea" } else { "blob" };
-    site.sql(&format!("DROP TABLE messages; CREATE TABLE messages (id bigint PRIMARY KEY, encrypted_content {blob} NOT NULL, created_at bigint)")).await;
-    let broken = if backend == DbBackend::Postgres { "'broken'::bytea" } else { "CAST('broken' AS BLOB)" };
-    site.sql(&format!("INSERT INTO messages VALUES (9, {broken}, 0)")).await;
+    let postgres = backend == DbBackend::Postgres;
+    let (blob, broken) = if postgres { ("bytea", "'broken'::bytea") } else { ("blob", "CAST('broken' AS BLOB)") };
+    site.sql(&format!(
+        "DROP TABLE messages; \
+         CREATE TABLE messages (id bigint PRIMARY KEY, encrypted_content {blob} {not_null}, created_at bigint, title text); \
+         CREATE TABLE comments (id bigint PRIMARY KEY, note bigint REFERENCES messages (id) ON DELETE CASCADE); \
+         CREATE TABLE likes (id bigint PRIMARY KEY, comment bigint REFERENCES comments (id) ON DELETE CASCADE, \
+                             note bigint REFERENCES messages (id) ON DELETE SET NULL); \
+         CREATE TABLE history (note bigint, body {blob} NOT NULL); \
+         INSERT INTO messages VALUES (9, {broken}, 0, 'keep me')"
+    ))
+    .await;
+    site.sql("INSERT INTO comments VALUES (1, 9), (2, 9), (3, NULL)").await;
+    site.sql("INSERT INTO likes VALUES (1, 1, NULL), (2, 3, 9), (3, 3, NULL)").await;
     let id = site.request().await;
     site.drive(id, |s| s.quarantined == 1 && s.rows_done == s.rows).await;
     let row = quarantined(&site, id).await.id;
-    operate::resolve(&site.engine, "tester", row, true, Some("lost")).await.unwrap();
-    site.drive_to(id, RotationState::Completed).await;
-    assert_eq!(site.count("SELECT count(*) FROM messages").await, 0);
+    (site, id, row)
+}
+
+async fn counts(site: &Site) -> [i64; 3] {
+    let mut found = [0; 3];
+    for (n, table) in found.iter_mut().zip(["messages", "comments", "likes"]) {
+        *n = site.count(&format!("SELECT count(*) FROM {table}")).await;
+    }
+    found
+}
+
+async fn giving_a_value_up_never_deletes_its_row(backend: DbBackend) {
+    // a column that takes no NULL
+    let (site, _, row) = broken_note(backend, "NOT NULL").await;
+    let refused = operate::resolve(&site.engine, "tester", row, GiveUp::ToNull, Some("lost")).await.unwrap_err();
+    assert_eq!((refused.code(), counts(&site).await), ("column_takes_no_null", [1, 3, 3]), "{refused}");
+    // one that takes it, while another table's NOT NULL refuses it
+    let (site, id, row) = broken_note(backend, "").await;
+    let history = "INSERT INTO history VALUES (NEW.id, NEW.encrypted_content)";
+    site.sql(&if backend == DbBackend::Postgres {
+        format!(
+            "CREATE FUNCTION h() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {history}; RETURN NEW; END $$; \
+             CREATE TRIGGER h AFTER UPDATE ON messages FOR EACH ROW EXECUTE FUNCTION h()"
+        )
+    } else {
+        format!("CREATE TRIGGER h AFTER UPDATE ON messages BEGIN {history}; END")
+    })
+    .await;
+    let refused = operate::resolve(&site.engine, "tester", row, GiveUp::ToNull, Some("lost")).await.unwrap_err();
+    assert_eq!((refused.code(), counts(&site).await), ("write_refused", [1, 3, 3]), "{refused}");
+    site.sql(if backend == DbBackend::Postgres { "DROP TRIGGER h ON messages" } else { "DROP TRIGGER h" }).await;
+    let done = operate::resolve(&site.engine, "tester", row, GiveUp::ToNull, Some("lost")).await.unwrap();
+    assert_eq!((done, counts(&site).await), (Resolved::Abandoned, [1, 3, 3]));
     assert_eq!(quarantined(&site, id).await.abandoned_cell.as_deref(), Some(&b"broken"[..]));
+}
+
+async fn a_row_is_deleted_only_by_its_name_and_with_every_table_named_that_changes_with_it(backend: DbBackend) {
+    let (site, id, row) = broken_note(backend, "NOT NULL").await;
+    let delete = async |confirm: Option<&str>,
+                        cascade: &[&str],
+                        keep: &(dyn Fn(&str) -> Result<String, EngineError> + Send + Sync)| {
+        let cascade: Vec<String> = cascade.iter().map(|c| (*c).to_owned()).collect();
+        let how = GiveUp::WithItsRow(DeleteRow { confirm, cascade: &cascade, keep });
+        operate::resolve(&site.engine, "tester", row, how, Some("lost")).await
+    };
+    for (confirm, cascade, code) in [
+        (None, &["comments", "likes"][..], "not_confirmed"),
+        (Some("10"), &["comments", "likes"], "not_confirmed"),
+        (Some("9"), &["comments"], "deletion_cascades"),
+        (Some("9"), &[], "deletion_cascades"),
+    ] {
+        let refused = delete(confirm, cascade, &keep_nothing).await.unwrap_err();
+        assert_eq!((refused.code(), counts(&site).await), (code, [1, 3, 3]), "{refused}");
+        let said = refused.to_string();
+        for part in ["row 9 of app:", "2 deleted in ", ".comments", "1 deleted", ".likes", "--confirm 9"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+    // a row that cannot be kept is not deleted
+    let full = |_: &str| Err(EngineError::refused("row_not_kept", "the disk is full"));
+    let refused = delete(Some("9"), &["comments", "likes"], &full).await.unwrap_err();
+    assert_eq!((refused.code(), counts(&site).await), ("row_not_kept", [1, 3, 3]));
+    let kept = std::sync::Mutex::new(String::new());
+    let keep = |row: &str| {
+        *kept.lock().unwrap() = row.to_owned();
+        Ok("/somewhere/row.json".to_owned())
+    };
+    let Resolved::RowDeleted(also) = delete(Some("9"), &["comments", "likes"], &keep).await.unwrap() else { panic!() };
+    assert!(also.len() >= 2, "{also:?}");
+    assert_eq!(counts(&site).await, [0, 1, 2]);
+    assert_eq!(site.count("SELECT count(*) FROM likes WHERE note IS NOT NULL").await, 0);
+    let row: serde_json::Value = serde_json::from_str(&kept.lock().unwrap()).unwrap();
+    assert!(row["title"].as_str().unwrap().contains("keep me"), "{row}");
+    let hex = row["encrypted_content"].as_str().unwrap().to_lowercase();
+    assert!(hex.contains("62726f6b656e"), "{row}");
+    assert_eq!(quarantined(&site, id).await.abandoned_cell.as_deref(), Some(&b"broken"[..]));
+    let said = "SELECT count(*) FROM reseal_audit WHERE action = 'quarantine.giving_up' AND after LIKE '%/somewhere/row.json%' \
+                AND after LIKE '%comments%'";
+    assert_eq!(site.ledger_count(said).await, 1);
+    site.drive_to(id, RotationState::Completed).await;
 }
 
 async fn a_column_registered_while_proving_is_planned_and_rotated(backend: DbBackend) {

@@ -168,6 +168,12 @@ impl Site {
         self.engine.ledger.db().execute_unprepared(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
     }
 
+    /// As if the time had passed for which batches and tables wait after a failure.
+    pub(crate) async fn end_pauses(&self) {
+        self.ledger_sql("UPDATE reseal_batches SET due_at = 0, next_ring_at = 0 WHERE state = 'pending'").await;
+        self.ledger_sql("UPDATE reseal_planned_tables SET fault_until = 0 WHERE faults > 0").await;
+    }
+
     /// The first column of the first row.
     pub(crate) async fn count(&self, sql: &str) -> i64 {
         count(&self.app, sql).await
@@ -352,6 +358,7 @@ impl Site {
             self.ledger_sql("UPDATE reseal_rotations SET step_lease_until = NULL, step_due_at = 0, next_ring_at = 0")
                 .await;
             self.ledger_sql("UPDATE reseal_batches SET next_ring_at = 0, due_at = 0 WHERE state <> 'done'").await;
+            self.ledger_sql("UPDATE reseal_planned_tables SET fault_until = 0 WHERE faults > 0").await;
             self.ledger_sql(&format!(
                 "UPDATE reseal_batches SET state = 'pending' WHERE state = 'failed' AND rotation_id = {id}"
             ))

@@ -1,12 +1,15 @@
 //! Cutting, reading and swapping on PostgreSQL.
 
 use super::{key::*, *};
-use reseal_keyring::cell::PREFIX_LEN;
 
 /// The largest primary key.
 pub(super) async fn max_key(pool: &PgPool, shape: &Shape) -> Result<Option<String>, SourceError> {
-    let sql =
-        format!("SELECT {} FROM {} ORDER BY {} LIMIT 1", key_texts(shape, ""), table_of(shape), order(shape, true));
+    let sql = format!(
+        "SELECT {} FROM {} AS t ORDER BY {} LIMIT 1",
+        key_texts(shape, "t."),
+        table_of(shape),
+        order(shape, true)
+    );
     query(sql).fetch_optional(pool).await?.map(|row| key_of(shape, &row, 0)).transpose()
 }
 
@@ -18,26 +21,29 @@ pub(super) async fn bounds(
     rows: i64,
     stretch: i64,
 ) -> Result<Vec<Bound>, SourceError> {
-    let (table, order, names) = (table_of(shape), order(shape, false), key_names(shape, ""));
+    let (table, order, names) = (table_of(shape), order(shape, false), key_names(shape, "t."));
     let (in_range, binds) = in_range(shape, range, 3)?;
     // The upper bound's own parameters come last in `binds`.
     let upper = match &range.up_to {
-        Some(_) => format!("{} <= {}", tuple(shape, ""), bound(shape, 3 + binds.len() - shape.key.len())),
+        Some(_) => format!("{} <= {}", tuple(shape, "t."), bound(shape, 3 + binds.len() - shape.key.len())),
         None => "true".to_owned(),
     };
     let columns: Vec<String> = (0..shape.key.len()).map(|i| format!("b{i}")).collect();
     let last = columns.iter().map(|c| format!("bound.{c}")).collect::<Vec<_>>().join(", ");
-    let texts = shape.key.iter().zip(&columns).map(|(k, c)| text_of(k.ty, c)).collect::<Vec<_>>().join(", ");
+    let next = columns.iter().map(|c| format!("next.{c}")).collect::<Vec<_>>().join(", ");
+    let texts = shape.key.iter().zip(&columns).map(|(k, c)| text_of(k.ty, &format!("bound.{c}")));
+    let texts = texts.collect::<Vec<_>>().join(", ");
     let columns = columns.join(", ");
     let sql = format!(
         "WITH RECURSIVE bound({columns}, n) AS (
-            (SELECT {names}, 1::bigint FROM {table} WHERE {in_range} ORDER BY {order} OFFSET $1::bigint - 1 LIMIT 1)
+            (SELECT {names}, 1::bigint FROM {table} AS t WHERE {in_range} ORDER BY {order} OFFSET $1::bigint - 1 LIMIT 1)
             UNION ALL
-            SELECT next.*, n + 1 FROM bound, LATERAL (
-                SELECT {names} FROM {table} WHERE {} > ({last}) AND {upper} ORDER BY {order} OFFSET $1::bigint - 1 LIMIT 1
-            ) next WHERE n < $2
-         ) SELECT {texts} FROM bound ORDER BY n",
-        tuple(shape, "")
+            SELECT {next}, bound.n + 1 FROM bound, LATERAL (
+                SELECT {names} FROM {table} AS t WHERE {} > ({last}) AND {upper} ORDER BY {order}
+                OFFSET $1::bigint - 1 LIMIT 1
+            ) AS next({columns}) WHERE bound.n < $2
+         ) SELECT {texts} FROM bound ORDER BY bound.n",
+        tuple(shape, "t.")
     );
     let walk = binds.iter().fold(query(sql).bind(rows).bind(stretch), |q, b| q.bind(b));
     let mut found = Vec::new();
@@ -55,8 +61,9 @@ pub(super) async fn bounds(
 async fn rest(pool: &PgPool, shape: &Shape, range: &Range) -> Result<Option<Bound>, SourceError> {
     let (in_range, binds) = in_range(shape, range, 1)?;
     let sql = format!(
-        "SELECT {}, (SELECT count(*) FROM {table} WHERE {in_range}) FROM {table} WHERE {in_range} ORDER BY {} LIMIT 1",
-        key_texts(shape, ""),
+        "SELECT {}, (SELECT count(*) FROM {table} AS t WHERE {in_range}) FROM {table} AS t WHERE {in_range}
+         ORDER BY {} LIMIT 1",
+        key_texts(shape, "t."),
         order(shape, true),
         table = table_of(shape),
     );
@@ -67,7 +74,7 @@ async fn rest(pool: &PgPool, shape: &Shape, range: &Range) -> Result<Option<Boun
 
 fn stale(shape: &Shape, active: &Header) -> String {
     let stale = |c: &CellColumn| {
-        let (name, header) = (quoted(&c.name), [*active]);
+        let (name, header) = (format!("t.{}", quoted(&c.name)), [*active]);
         format!("({name} IS NOT NULL AND NOT {})", among(&name, c.is_text(), &header))
     };
     format!("({})", shape.columns.iter().map(stale).collect::<Vec<_>>().join(" OR "))
@@ -78,8 +85,19 @@ pub(super) fn stored(expression: &str, text: bool) -> String {
     if text { format!("convert_to({expression}, 'UTF8')") } else { expression.to_owned() }
 }
 
-fn columns(shape: &Shape, each: impl Fn(&CellColumn, String) -> String) -> Vec<String> {
-    shape.columns.iter().map(|c| each(c, quoted(&c.name))).collect()
+/// Each column as a value under no name, by what its name is in `from`.
+fn cells(shape: &Shape, from: &str) -> String {
+    let cell = |c: &CellColumn| stored(&format!("{from}.{}", quoted(&c.name)), c.is_text());
+    shape.columns.iter().map(cell).collect::<Vec<_>>().join(", ")
+}
+
+/// A row's place and the transaction that wrote it there: no two versions of a row share both. Neither is made of a
+/// value.
+pub(super) const VERSION: &str = "t.ctid::text || '/' || t.xmin::text";
+
+/// The version as one more column, or nothing.
+fn version_of(shape: &Shape) -> &'static str {
+    if shape.compares_versions() { VERSION } else { "NULL::text" }
 }
 
 pub(super) async fn read(
@@ -91,17 +109,29 @@ pub(super) async fn read(
     bytes: i64,
 ) -> Result<Vec<Row>, SourceError> {
     let (in_range, binds) = in_range(shape, range, 3)?;
-    let (names, order) = (key_names(shape, ""), order(shape, false));
-    let cells = columns(shape, |_, name| name).join(", ");
-    let size = columns(shape, |_, name| format!("coalesce(octet_length({name}), 0)")).join(" + ");
+    let (names, order) = (key_names(shape, "t."), order(shape, false));
+    let (before, version) = (shape.free_name("reseal_before"), shape.free_name("reseal_version"));
+    let own = |from: &str| {
+        let columns = shape.columns.iter().map(|c| format!("{from}.{}", quoted(&c.name)));
+        columns.collect::<Vec<_>>().join(", ")
+    };
+    let sizes = shape.columns.iter().map(|c| format!("coalesce(octet_length(t.{}), 0)", quoted(&c.name)));
+    let size = sizes.collect::<Vec<_>>().join(" + ");
     // The running sum looks at lengths only, so a large value beyond the limit is never fetched.
     let sql = format!(
-        "SELECT {}, {} FROM (
-            SELECT {names}, {cells}, sum({size}) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) - ({size}) AS reseal_before
-            FROM (SELECT {names}, {cells} FROM {} WHERE {in_range} AND {} ORDER BY {order} LIMIT $1) page
-         ) sized WHERE reseal_before < $2 ORDER BY {}",
-        key_texts(shape, ""), columns(shape, |c, name| stored(&name, c.is_text())).join(", "),
-        table_of(shape), stale(shape, active), key_names(shape, "sized.")
+        "SELECT {}, {}, sized.{version} FROM (
+            SELECT {names}, {}, t.{version},
+                   sum({size}) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) - ({size}) AS {before}
+            FROM (SELECT {names}, {}, {} AS {version} FROM {} AS t WHERE {in_range} AND {} ORDER BY {order} LIMIT $1) AS t
+         ) AS sized WHERE sized.{before} < $2 ORDER BY {}",
+        key_texts(shape, "sized."),
+        cells(shape, "sized"),
+        own("t"),
+        own("t"),
+        version_of(shape),
+        table_of(shape),
+        stale(shape, active),
+        key_names(shape, "sized.")
     );
     let page = binds.iter().fold(query(sql).bind(i64::from(rows)).bind(bytes), |q, b| q.bind(b));
     rows_of(shape, page.fetch_all(executor).await?)
@@ -115,9 +145,10 @@ pub(super) async fn read_again(
 ) -> Result<Vec<Row>, SourceError> {
     let (unnest, arrays) = unnest(shape, keys.iter(), &[])?;
     let sql = format!(
-        "SELECT {}, {} FROM {} t JOIN {unnest} ON {} WHERE {}",
+        "SELECT {}, {}, {} FROM {} AS t JOIN {unnest} ON {} WHERE {}",
         key_texts(shape, "t."),
-        columns(shape, |c, name| stored(&name, c.is_text())).join(", "),
+        cells(shape, "t"),
+        version_of(shape),
         table_of(shape),
         same_key(shape),
         stale(shape, active)
@@ -125,104 +156,34 @@ pub(super) async fn read_again(
     rows_of(shape, arrays.into_iter().fold(query(sql), Query::bind).fetch_all(pool).await?)
 }
 
+/// See [`Source::neighbours`].
+pub(super) async fn neighbours(pool: &PgPool, shape: &Shape, key: &str, rows: u32) -> Result<Vec<Row>, SourceError> {
+    let mut found = Vec::new();
+    let sides = [
+        (Range { after: None, up_to: Some(key.to_owned()) }, true),
+        (Range { after: Some(key.to_owned()), up_to: None }, false),
+    ];
+    for (range, descending) in sides {
+        let (in_range, binds) = in_range(shape, &range, 2)?;
+        let sql = format!(
+            "SELECT {}, {}, {} FROM {} AS t WHERE {in_range} ORDER BY {} LIMIT $1",
+            key_texts(shape, "t."),
+            cells(shape, "t"),
+            version_of(shape),
+            table_of(shape),
+            order(shape, descending)
+        );
+        let side = binds.iter().fold(query(sql).bind(i64::from(rows)), |q, b| q.bind(b));
+        found.extend(rows_of(shape, side.fetch_all(pool).await?)?);
+    }
+    Ok(found)
+}
+
 fn rows_of(shape: &Shape, found: Vec<PgRow>) -> Result<Vec<Row>, SourceError> {
     let arity = shape.key.len();
     let read = |row: &PgRow| {
         let cells = (arity..arity + shape.columns.len()).map(|i| row.try_get(i)).collect::<Result<_, _>>()?;
-        Ok(Row { key: key_of(shape, row, 0)?, cells })
+        Ok(Row { key: key_of(shape, row, 0)?, cells, version: row.try_get(arity + shape.columns.len())? })
     };
     found.iter().map(read).collect()
-}
-
-/// What of a stored value tells whether it is still the one that was read.
-fn identity(column: &CellColumn, expression: &str) -> String {
-    let stored = stored(expression, column.is_text());
-    match column.compare() {
-        Compare::Prefix => format!("substring({stored} from 1 for {PREFIX_LEN})"),
-        Compare::Whole => stored,
-        Compare::Sha256 => format!("sha256({stored})"),
-    }
-}
-
-fn identity_of<'v>(column: &CellColumn, old: &'v [u8]) -> Cow<'v, [u8]> {
-    match column.compare() {
-        Compare::Prefix => Cow::Borrowed(&old[..old.len().min(PREFIX_LEN)]),
-        Compare::Whole => Cow::Borrowed(old),
-        Compare::Sha256 => Cow::Owned(Sha256::digest(old).to_vec()),
-    }
-}
-
-/// The same as [`swap_once`]; where triggers of others run, what was stored is read again before it is kept: one
-/// that runs after the row can change it, too.
-pub(super) async fn swap(pool: &PgPool, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError> {
-    if !shape.watched {
-        return swap_once(pool, shape, swaps).await;
-    }
-    let mut txn = pool.begin().await?;
-    let swapped = swap_once(&mut *txn, shape, swaps).await?;
-    let kept: Vec<&Swap> = swaps.iter().filter(|s| swapped.contains(&s.key)).collect();
-    let more: Vec<_> = (0..shape.columns.len()).map(|i| (format!("new{i}"), "bytea")).collect();
-    let (unnest, keys) = unnest(shape, kept.iter().map(|s| &s.key), &more)?;
-    let differs = shape.columns.iter().enumerate().map(|(i, c)| {
-        let now = stored(&format!("t.{}", quoted(&c.name)), c.is_text());
-        format!("(v.new{i} IS NOT NULL AND {now} IS DISTINCT FROM v.new{i})")
-    });
-    let sql = format!(
-        "SELECT count(*) FROM {} t JOIN {unnest} ON {} WHERE {}",
-        table_of(shape),
-        same_key(shape),
-        differs.collect::<Vec<_>>().join(" OR ")
-    );
-    let mut look = keys.into_iter().fold(query(sql), Query::bind);
-    for i in 0..shape.columns.len() {
-        let new = kept.iter().map(|s| s.cells[i].as_ref().map(|(_, new)| new.as_slice()));
-        look = look.bind(new.collect::<Vec<_>>());
-    }
-    let altered: i64 = look.fetch_one(&mut *txn).await?.try_get(0)?;
-    if altered > 0 {
-        txn.rollback().await?;
-        return Err(SourceError::altered(&table_of(shape)));
-    }
-    txn.commit().await?;
-    Ok(swapped)
-}
-
-/// One `UPDATE … FROM unnest(…)`. A column that stays as it is compares and sets nothing. What a trigger changed
-/// before it was stored makes the statement fail, and with it every row of it.
-pub(super) async fn swap_once(
-    executor: impl sqlx::PgExecutor<'_>,
-    shape: &Shape,
-    swaps: &[Swap],
-) -> Result<Vec<String>, SourceError> {
-    let (mut sets, mut same, mut more, mut as_sent) = (vec![], vec![same_key(shape)], vec![], vec![]);
-    for (i, column) in shape.columns.iter().enumerate() {
-        let c = quoted(&column.name);
-        let new = if column.is_text() { format!("convert_from(v.new{i}, 'UTF8')") } else { format!("v.new{i}") };
-        sets.push(format!("{c} = coalesce({new}, t.{c})"));
-        same.push(format!("(v.old{i} IS NULL OR {} = v.old{i})", identity(column, &format!("t.{c}"))));
-        as_sent.push(format!("(v.new{i} IS NULL OR {} = v.new{i})", stored(&format!("t.{c}"), column.is_text())));
-        more.extend([(format!("old{i}"), "bytea"), (format!("new{i}"), "bytea")]);
-    }
-    let (unnest, keys) = unnest(shape, swaps.iter().map(|s| &s.key), &more)?;
-    let sql = format!(
-        "UPDATE {} AS t SET {} FROM {unnest} WHERE {} RETURNING {}, \
-         (CASE WHEN {} THEN 'true' ELSE '{}' END)::boolean",
-        table_of(shape),
-        sets.join(", "),
-        same.join(" AND "),
-        key_texts(shape, "t."),
-        as_sent.join(" AND "),
-        super::error::ALTERED
-    );
-    let old = shape.columns.iter().enumerate().map(|(i, column)| {
-        let cells = swaps.iter().map(|s| s.cells[i].as_ref().map(|(old, _)| identity_of(column, old)));
-        cells.collect::<Vec<_>>()
-    });
-    let old: Vec<Vec<Option<Cow<'_, [u8]>>>> = old.collect();
-    let mut update = keys.into_iter().fold(query(sql), Query::bind);
-    for (i, old) in old.iter().enumerate() {
-        let new = swaps.iter().map(|s| s.cells[i].as_ref().map(|(_, new)| new.as_slice()));
-        update = update.bind(old.iter().map(Option::as_deref).collect::<Vec<_>>()).bind(new.collect::<Vec<_>>());
-    }
-    update.fetch_all(executor).await?.iter().map(|row| key_of(shape, row, 0)).collect()
 }

@@ -191,6 +191,15 @@ pub(super) async fn missing_rights(pool: &PgPool, ddl_url: &str, shape: &Shape) 
             missing.push(format!("the source's role may not {right} {table}"));
         }
     }
+    let read_only: bool = sqlx::query_scalar("SELECT current_setting('transaction_read_only') = 'on'")
+        .persistent(false)
+        .fetch_one(pool)
+        .await?;
+    if read_only {
+        missing.push(
+            "the source is read-only: default_transaction_read_only is on for its server, database or role".into(),
+        );
+    }
     let mut ddl = connect(ddl_url).await?;
     let owns = "SELECT pg_has_role(c.relowner, 'USAGE'), has_schema_privilege(n.nspname, 'CREATE') \
                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";

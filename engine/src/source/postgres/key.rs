@@ -1,7 +1,8 @@
 //! Primary keys of any arity and type in SQL.
 //!
 //! A key's texts are always selected under names of their own: under the columns' names, `ORDER BY`
-//! would sort by the text.
+//! would sort by the text. The table is always `t`, and its columns are named through that: a column can have any name,
+//! also one of ours.
 
 use super::*;
 
@@ -52,27 +53,27 @@ pub(super) fn bound(shape: &Shape, first: usize) -> String {
     if shape.key.len() == 1 { parts } else { format!("({parts})") }
 }
 
-/// `{key} > {$first …} AND {key} <= {…}`, with the bounds that there are.
+/// `t.{key} > {$first …} AND {key} <= {…}`, with the bounds that there are.
 pub(super) fn in_range(shape: &Shape, range: &Range, first: usize) -> Result<(String, Vec<String>), SourceError> {
     let (mut terms, mut binds) = (vec!["true".to_owned()], Vec::new());
     for (operator, key) in [(">", &range.after), ("<=", &range.up_to)] {
         if let Some(key) = key {
-            terms.push(format!("{} {operator} {}", tuple(shape, ""), bound(shape, first + binds.len())));
+            terms.push(format!("{} {operator} {}", tuple(shape, "t."), bound(shape, first + binds.len())));
             binds.extend(shape.split_key(key)?);
         }
     }
     Ok((terms.join(" AND "), binds))
 }
 
-/// `{key} = {$first …}`.
+/// `t.{key} = {$first …}`.
 pub(super) fn is_key(shape: &Shape, key: &str, first: usize) -> Result<(String, Vec<String>), SourceError> {
-    Ok((format!("{} = {}", tuple(shape, ""), bound(shape, first)), shape.split_key(key)?))
+    Ok((format!("{} = {}", tuple(shape, "t."), bound(shape, first)), shape.split_key(key)?))
 }
 
-/// `"a", "b" DESC`: the order of a key, always the index's own.
+/// `t."a", t."b" DESC`: the order of a key, always the index's own.
 pub(super) fn order(shape: &Shape, descending: bool) -> String {
     let direction = if descending { " DESC" } else { "" };
-    shape.key.iter().map(|k| format!("{}{direction}", quoted(&k.name))).collect::<Vec<_>>().join(", ")
+    shape.key.iter().map(|k| format!("t.{}{direction}", quoted(&k.name))).collect::<Vec<_>>().join(", ")
 }
 
 /// `(SELECT … FROM unnest($1::text[], …)) v` with the keys as `k0, k1 …` of their own types and after

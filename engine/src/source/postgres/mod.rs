@@ -2,10 +2,12 @@
 
 mod cells;
 mod fence;
+mod given_up;
 mod key;
 mod prover;
 mod replicas;
 mod shape;
+mod swap;
 
 use super::*;
 use key::{is_key, key_of, key_texts, order};
@@ -157,8 +159,12 @@ impl Source for Postgres {
         cells::read_again(&self.pool, shape, keys, active).await
     }
 
+    async fn neighbours(&self, shape: &Shape, key: &str, rows: u32) -> Result<Vec<Row>, SourceError> {
+        cells::neighbours(&self.pool, shape, key, rows).await
+    }
+
     async fn swap(&self, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError> {
-        cells::swap(&self.pool, shape, swaps).await
+        swap::swap(&self.pool, shape, swaps).await
     }
 
     async fn try_swap(&self, shape: &Shape, swaps: &[Swap]) -> Result<Tried, SourceError> {
@@ -169,7 +175,7 @@ impl Source for Postgres {
             Ok(at)
         };
         let before = at(&mut txn).await?;
-        let rows = cells::swap_once(&mut *txn, shape, swaps).await?.len() as u64;
+        let rows = swap::swap_and_look(&mut txn, shape, swaps).await?.len() as u64;
         let wal_bytes = Some(at(&mut txn).await? - before);
         txn.rollback().await?;
         Ok(Tried { rows, wal_bytes })
@@ -184,23 +190,35 @@ impl Source for Postgres {
 
     async fn cell(&self, shape: &Shape, key: &str, column: &str) -> Result<Option<Option<Vec<u8>>>, SourceError> {
         let (here, binds) = is_key(shape, key, 1)?;
-        let stored = cells::stored(&quoted(column), shape.column(column)?.is_text());
-        let sql = format!("SELECT {stored} FROM {} WHERE {here}", table_of(shape));
+        let stored = cells::stored(&format!("t.{}", quoted(column)), shape.column(column)?.is_text());
+        let sql = format!("SELECT {stored} FROM {} AS t WHERE {here}", table_of(shape));
         let found = binds.into_iter().fold(query(sql), Query::bind).fetch_optional(&self.pool).await?;
         Ok(found.map(|row| row.try_get(0)).transpose()?)
     }
 
-    async fn abandon(&self, shape: &Shape, key: &str, column: &str, old: &[u8]) -> Result<bool, SourceError> {
-        let (table, c, (is_key, binds)) = (table_of(shape), quoted(column), is_key(shape, key, 2)?);
-        let here = format!("WHERE {is_key} AND {} = $1", cells::stored(&c, shape.column(column)?.is_text()));
-        let run = |sql: String| binds.iter().fold(query(sql).bind(old), |q, b| q.bind(b)).execute(&self.pool);
-        let done = match run(format!("UPDATE {table} SET {c} = NULL {here}")).await {
-            Err(e) if e.as_database_error().is_some_and(|e| e.code().as_deref() == Some("23502")) => {
-                run(format!("DELETE FROM {table} {here}")).await?
-            }
-            done => done?,
-        };
-        Ok(done.rows_affected() == 1)
+    async fn takes_null(&self, shape: &Shape, column: &str) -> Result<bool, SourceError> {
+        given_up::takes_null(&self.pool, shape, column).await
+    }
+
+    async fn set_null(&self, shape: &Shape, key: &str, column: &str, old: &[u8]) -> Result<bool, SourceError> {
+        given_up::set_null(&self.pool, shape, key, column, old).await
+    }
+
+    async fn delete_row(
+        &self,
+        shape: &Shape,
+        key: &str,
+        column: &str,
+        old: &[u8],
+        only: Option<&OnlyIf>,
+    ) -> Result<Option<Deletion>, SourceError> {
+        let mut txn = self.pool.begin().await?;
+        let done = given_up::delete_row(&mut txn, shape, key, column, old, only).await?;
+        match &done {
+            Some(Deletion { done: true, .. }) => txn.commit().await?,
+            _ => txn.rollback().await?,
+        }
+        Ok(done)
     }
 
     async fn sample(
@@ -210,10 +228,10 @@ impl Source for Postgres {
         largest: bool,
         rows: u32,
     ) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
-        let (c, order) = (quoted(column), order(shape, largest));
+        let (c, order) = (format!("t.{}", quoted(column)), order(shape, largest));
         let sql = format!(
-            "SELECT {}, {} FROM {} WHERE {c} IS NOT NULL ORDER BY {order} LIMIT $1",
-            key_texts(shape, ""),
+            "SELECT {}, {} FROM {} AS t WHERE {c} IS NOT NULL ORDER BY {order} LIMIT $1",
+            key_texts(shape, "t."),
             cells::stored(&c, shape.column(column)?.is_text()),
             table_of(shape)
         );

@@ -5,18 +5,29 @@ use super::{
     *,
 };
 
-const FIND: &str = "
-    SELECT n.nspname::text, c.oid::bigint, c.relkind::text, c.relispartition,
-           EXISTS (SELECT 1 FROM pg_inherits i WHERE i.inhparent = c.oid AND c.relkind = 'r'),
-           EXISTS (SELECT 1 FROM pg_partition_tree(c.oid) p JOIN pg_class f ON f.oid = p.relid WHERE f.relkind = 'f'),
-           EXISTS (SELECT 1 FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type = '2' AND c.relkind IN ('r', 'p')),
-           EXISTS (SELECT 1 FROM pg_trigger t
-                   WHERE (t.tgrelid = c.oid OR t.tgrelid IN (SELECT relid FROM pg_partition_tree(c.oid)))
-                     AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype & 16 <> 0
-                     AND left(t.tgname, 16) <> 'zz_reseal_fence_')
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-      AND CASE WHEN $1::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = $1 END";
+/// Triggers of others that run at updates of a table or its partitions, deferred ones among them. Our own fences change
+/// nothing.
+pub(super) const UPDATE_TRIGGERS: &str = "
+    SELECT 1 FROM pg_trigger g
+    WHERE (g.tgrelid = $table OR g.tgrelid IN (SELECT relid FROM pg_partition_tree($table)))
+      AND NOT g.tgisinternal AND g.tgenabled <> 'D' AND g.tgtype & 16 <> 0
+      AND left(g.tgname, 16) <> 'zz_reseal_fence_'";
+
+fn find_sql() -> String {
+    format!(
+        "SELECT n.nspname::text, c.oid::bigint, c.relkind::text, c.relispartition,
+                EXISTS (SELECT 1 FROM pg_inherits i WHERE i.inhparent = c.oid AND c.relkind = 'r'),
+                EXISTS (SELECT 1 FROM pg_partition_tree(c.oid) p JOIN pg_class f ON f.oid = p.relid
+                        WHERE f.relkind = 'f'),
+                EXISTS (SELECT 1 FROM pg_rewrite r
+                        WHERE r.ev_class = c.oid AND r.ev_type = '2' AND c.relkind IN ('r', 'p')),
+                EXISTS ({})
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+           AND CASE WHEN $1::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = $1 END",
+        UPDATE_TRIGGERS.replace("$table", "c.oid")
+    )
+}
 
 const COLUMNS: &str = "
     SELECT a.attname::text, format_type(a.atttypid, NULL), a.attnotnull, a.attgenerated::text,
@@ -55,7 +66,7 @@ pub(super) async fn find(
     key: &[String],
     columns: &[CellColumn],
 ) -> Result<Shape, SourceError> {
-    let found = sqlx::query(FIND).persistent(false).bind(schema).bind(table).fetch_optional(&mut *connection).await?;
+    let found = query(find_sql()).bind(schema).bind(table).fetch_optional(&mut *connection).await?;
     let Some(found) = found else {
         let place = schema.map_or_else(|| "the search path".to_owned(), |s| format!("schema `{s}`"));
         return Err(SourceError::refused("table_missing", format!("there is no table `{table}` in {place}")));

@@ -2,12 +2,14 @@
 
 mod cells;
 mod fence;
+mod given_up;
 mod key;
 mod prover;
 mod shape;
+mod swap;
 
 use super::*;
-use key::{KeyValue, bind, key_names, key_of, key_values, marks, order, tuple};
+use key::{bind, key_names, key_of, key_values, marks, order, tuple};
 use reseal_keyring::Format;
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Row as _, Sqlite as Db, SqlitePool,
@@ -117,13 +119,20 @@ impl Source for Sqlite {
         cells::read_again(&self.pool, shape, keys, active).await
     }
 
+    async fn neighbours(&self, shape: &Shape, key: &str, rows: u32) -> Result<Vec<Row>, SourceError> {
+        cells::neighbours(&self.pool, shape, key, rows).await
+    }
+
     async fn swap(&self, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError> {
-        cells::swap_kept(&self.pool, shape, swaps).await
+        let mut txn = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let swapped = swap::swap(&mut txn, shape, swaps).await?;
+        txn.commit().await?;
+        Ok(swapped)
     }
 
     async fn try_swap(&self, shape: &Shape, swaps: &[Swap]) -> Result<Tried, SourceError> {
         let mut txn = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let rows = cells::swap(&mut txn, shape, swaps).await?.len() as u64;
+        let rows = swap::swap(&mut txn, shape, swaps).await?.len() as u64;
         txn.rollback().await?;
         Ok(Tried { rows, wal_bytes: None })
     }
@@ -154,19 +163,29 @@ impl Source for Sqlite {
         Ok(found.map(|row| row.try_get(0)).transpose()?)
     }
 
-    async fn abandon(&self, shape: &Shape, key: &str, column: &str, old: &[u8]) -> Result<bool, SourceError> {
-        let (table, c) = (table_of(shape), quoted(column));
-        let here = format!("WHERE CAST({c} AS BLOB) = ? AND {} = {}", tuple(shape), marks(shape));
-        let run = |sql: String, key: Vec<KeyValue>| {
-            key.into_iter().fold(query(sql).bind(old.to_vec()), bind).execute(&self.pool)
-        };
-        let done = match run(format!("UPDATE {table} SET {c} = NULL {here}"), key_values(shape, key)?).await {
-            Err(e) if e.as_database_error().is_some_and(|e| e.code().as_deref() == Some("1299")) => {
-                run(format!("DELETE FROM {table} {here}"), key_values(shape, key)?).await?
-            }
-            done => done?,
-        };
-        Ok(done.rows_affected() == 1)
+    async fn takes_null(&self, shape: &Shape, column: &str) -> Result<bool, SourceError> {
+        given_up::takes_null(&self.pool, shape, column).await
+    }
+
+    async fn set_null(&self, shape: &Shape, key: &str, column: &str, old: &[u8]) -> Result<bool, SourceError> {
+        given_up::set_null(&self.pool, shape, key, column, old).await
+    }
+
+    async fn delete_row(
+        &self,
+        shape: &Shape,
+        key: &str,
+        column: &str,
+        old: &[u8],
+        only: Option<&OnlyIf>,
+    ) -> Result<Option<Deletion>, SourceError> {
+        let mut txn = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let done = given_up::delete_row(&mut txn, shape, key, column, old, only).await?;
+        match &done {
+            Some(Deletion { done: true, .. }) => txn.commit().await?,
+            _ => txn.rollback().await?,
+        }
+        Ok(done)
     }
 
     async fn sample(
@@ -238,9 +257,16 @@ impl Source for Sqlite {
     }
 
     async fn missing_rights(&self, _shape: &Shape) -> Result<Vec<String>, SourceError> {
-        let writable: i64 =
-            sqlx::query_scalar("SELECT 1 - query_only FROM pragma_query_only").fetch_one(&self.pool).await?;
-        Ok(if writable == 1 { Vec::new() } else { vec!["the source is open for reading only".to_owned()] })
+        let query_only: i64 =
+            sqlx::query_scalar("SELECT query_only FROM pragma_query_only").fetch_one(&self.pool).await?;
+        // What only a write finds out: the file, its folder, how it was opened.
+        let tried = self.pool.begin_with("BEGIN IMMEDIATE").await;
+        match tried.map_err(SourceError::from) {
+            Ok(txn) => txn.rollback().await?,
+            Err(e) if e.is(SourceErrorKind::Refused) => return Ok(vec![e.to_string()]),
+            Err(e) => return Err(e),
+        }
+        Ok(if query_only == 0 { Vec::new() } else { vec!["the source is open for reading only".to_owned()] })
     }
 
     fn locks(&self) -> &'static [&'static str] {

@@ -10,9 +10,15 @@ use sqlx::SqliteConnection;
 const COLLATION: &str = "SELECT x.coll FROM pragma_index_list(?) l, pragma_index_xinfo(l.name) x \
                          WHERE l.origin = 'pk' AND x.key AND x.name = ?";
 
+/// Triggers of others that run at updates. The schema keeps the table's name as each trigger spells it.
+const UPDATE_TRIGGERS: &str = "SELECT name FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE \
+                               AND substr(name, 1, 16) <> 'zz_reseal_fence_' AND upper(sql) LIKE '%UPDATE%' ORDER BY name";
+
 /// Whether triggers of others run at updates.
-const WATCHED: &str = "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ? \
-                       AND substr(name, 1, 16) <> 'zz_reseal_fence_' AND upper(sql) LIKE '%UPDATE%')";
+pub(super) async fn is_watched(connection: &mut SqliteConnection, table: &str) -> Result<bool, SourceError> {
+    let found: Option<String> = sqlx::query_scalar(UPDATE_TRIGGERS).bind(table).fetch_optional(connection).await?;
+    Ok(found.is_some())
+}
 
 struct Column {
     name: String,
@@ -66,8 +72,7 @@ pub(super) async fn find(
     for column in columns {
         check_column(table, column, &live)?;
     }
-    let watched: bool = sqlx::query_scalar(WATCHED).bind(table).fetch_one(&mut *connection).await?;
-    Ok(Shape { watched, ..Shape::new("main", table, key, columns.to_vec(), &[table.to_owned(), sql]) })
+    Ok(Shape::new("main", table, key, columns.to_vec(), &[table.to_owned(), sql]))
 }
 
 fn check_column(table: &str, wanted: &CellColumn, live: &[Column]) -> Result<(), SourceError> {
@@ -165,9 +170,7 @@ async fn key_type(connection: &mut SqliteConnection, table: &str, key: &Column) 
 
 /// What runs at each row that is re-encrypted. Our own fences are not news.
 pub(super) async fn notes(pool: &SqlitePool, shape: &Shape) -> Result<Vec<String>, SourceError> {
-    let sql = "SELECT name FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ? \
-               AND substr(name, 1, 16) <> 'zz_reseal_fence_' AND upper(sql) LIKE '%UPDATE%' ORDER BY name";
-    let found: Vec<String> = sqlx::query_scalar(sql).bind(&shape.table).fetch_all(pool).await?;
+    let found: Vec<String> = sqlx::query_scalar(UPDATE_TRIGGERS).bind(&shape.table).fetch_all(pool).await?;
     Ok(found.iter().map(|name| format!("trigger {name} may fire at every row that is re-encrypted")).collect())
 }
 

@@ -33,6 +33,10 @@ pub fn cause(code: &str) -> (Nature, &'static str) {
             "the application changes the same rows all the time: retry when it is quieter, or with fewer lanes",
         ),
         "source_lock_timeout" => (Transient, "something holds a lock on the table for long: let it end, then retry"),
+        "source_read_only" => (
+            Transient,
+            "the source is read-only: let the primary take writes, or correct the URL, the file's rights or the role's settings",
+        ),
         "source_disk_full" => (Transient, "the source's disk is full: make room, then retry"),
         "fenced" | "keyset_stale" => {
             (Transient, "a worker had an older keyset than the source: it has reloaded, retry")
@@ -52,6 +56,10 @@ pub fn cause(code: &str) -> (Nature, &'static str) {
         "write_refused" => {
             (Poison, "a constraint or trigger refuses the re-encrypted row: mend the row or the rule, then retry")
         }
+        "write_ignored" => (
+            Poison,
+            "a trigger returns NULL or ignores the row, so that it stays as it is: let it pass changes of encrypted columns, then retry",
+        ),
         "value_altered" => {
             (Setup, "a trigger changes re-encrypted values: let it leave encrypted columns alone, then retry")
         }
@@ -85,6 +93,10 @@ pub fn cause(code: &str) -> (Nature, &'static str) {
         "not_round_trip" => {
             (Setup, "what was re-encrypted did not decrypt again: check that machine's memory, then retry on another")
         }
+        "source_refused" => {
+            (Setup, "see the code, and the triggers, publications and settings of the table; the rows are not at fault")
+        }
+        "source_damaged" => (Setup, "restore the source's file, or correct the URL"),
         "source_rights" => (Setup, "give the role the right that is named, then retry"),
         "source_schema" => (Setup, "the table changed since the plan: put it back, or cancel and rotate anew"),
         "source_login" | "source_tls" | "source_url" => (Setup, "mend the source's URL or its login, then retry"),
