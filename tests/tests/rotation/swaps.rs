@@ -21,23 +21,21 @@ on_every_database! {
     a_row_that_a_trigger_moves_away_is_not_kept_changed,
 }
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 14] = [
     "n",
-    "b0",
-    "bound",
-    "next",
     "v",
     "t",
-    "u",
-    "k0",
-    "old0",
-    "new0",
-    "page",
-    "sized",
     "version",
     "reseal_before",
     "reseal_version",
     "reseal_k0",
+    // of keys only
+    "b0",
+    "bound",
+    "next",
+    "u",
+    "k0",
+    "sized",
     "Id",
 ];
 
@@ -47,32 +45,34 @@ async fn columns_may_have_the_names_inside_our_statements(backend: DbBackend) {
         config.tables = Vec::new();
         for (i, name) in NAMES.iter().enumerate() {
             config.tables.push(keyed(&format!("key_{i}"), &[name], vec![column("body", &format!("k{{{name}}}"))]));
-            config.tables.push(keyed(&format!("cell_{i}"), &["id"], vec![column(name, "c{id}")]));
-            let plaintext = plain(name, Encoding::Bytes, "p{id}");
-            config.tables.push(keyed(&format!("plain_{i}"), &["id"], vec![plaintext]));
+            if i < 7 {
+                config.tables.push(keyed(&format!("cell_{i}"), &["id"], vec![column(name, "c{id}")]));
+                let plaintext = plain(name, Encoding::Bytes, "p{id}");
+                config.tables.push(keyed(&format!("plain_{i}"), &["id"], vec![plaintext]));
+            }
         }
     })
     .await;
     let (blob, old) = (if site.is_postgres() { "bytea" } else { "blob" }, site.keyset("default").await);
     for (i, name) in NAMES.iter().enumerate() {
-        site.sql(&format!(
-            "CREATE TABLE key_{i} (\"{name}\" bigint PRIMARY KEY, body {blob}); \
-             CREATE TABLE cell_{i} (id bigint PRIMARY KEY, \"{name}\" {blob}); \
-             CREATE TABLE plain_{i} (id bigint PRIMARY KEY, \"{name}\" {blob})"
-        ))
-        .await;
+        site.sql(&format!("CREATE TABLE key_{i} (\"{name}\" bigint PRIMARY KEY, body {blob})")).await;
+        for table in ["cell", "plain"].iter().filter(|_| i < 7) {
+            site.sql(&format!("CREATE TABLE {table}_{i} (id bigint PRIMARY KEY, \"{name}\" {blob})")).await;
+        }
         // The order of numbers is not that of their texts.
         for id in [2_i64, 10, 9, 1, 100, 30, 4] {
             let insert = |table: &str| format!("INSERT INTO {table}_{i} VALUES ($1, $2)");
             let keyed = old.encrypt(b"x", format!("k{id}").as_bytes());
             site.run(&insert("key"), vec![id.into(), keyed.into()]).await;
-            site.run(&insert("cell"), vec![id.into(), old.encrypt(b"x", format!("c{id}").as_bytes()).into()]).await;
-            site.run(&insert("plain"), vec![id.into(), b"x".to_vec().into()]).await;
+            if i < 7 {
+                site.run(&insert("cell"), vec![id.into(), old.encrypt(b"x", format!("c{id}").as_bytes()).into()]).await;
+                site.run(&insert("plain"), vec![id.into(), b"x".to_vec().into()]).await;
+            }
         }
     }
     let id = site.request().await;
     let status = site.drive_to(id, RotationState::Completed).await;
-    assert_eq!((status.rows, status.reencrypted), (7 * 3 * NAMES.len() as i64, 7 * 3 * NAMES.len() as i64));
+    assert_eq!((status.rows, status.reencrypted), (7 * 28, 7 * 28));
 }
 
 async fn look(site: &Site, table: &str, wanted: CellColumn) -> (Arc<dyn Source>, Shape) {
