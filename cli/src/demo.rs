@@ -117,6 +117,7 @@ async fn request(world: &World, worker: &Worker, reason: &str) -> Result<i64, Fa
         writer_ttl_ms: ms(rotation.writer_ttl),
         batch_rows: i32::try_from(rotation.batch_rows).unwrap_or(i32::MAX),
         needs_approval: false,
+        limits: Default::default(),
     };
     let opened = enqueue(&world.ledger, Some(&worker.queue), &request).await?;
     let (Opened::Created(id) | Opened::Replayed(id) | Opened::AlreadyOpen(id)) = opened;

@@ -115,6 +115,10 @@ fn replica_lag_max(text: &str, path: &str, at: &Layers) -> Result<ReplicaLagMax>
     }
 }
 
+/// As the ledger takes them: a year for applications to reload, a century of waiting.
+const WRITER_TTL_MAX_DAYS: u64 = 365;
+const CLEAR_AFTER_MAX_DAYS: u64 = 36_500;
+
 fn rotation(raw: raw::Rotation, at: &Layers) -> Result<Rotation> {
     within(raw.batch_rows, 10..=1_000_000, "rotation.batch_rows", at)?;
     if let ChunkRows::Fixed(rows) = raw.chunk_rows {
@@ -124,6 +128,17 @@ fn rotation(raw: raw::Rotation, at: &Layers) -> Result<Rotation> {
     let duration = |text: &str, option: &str| -> Result<Duration> {
         humantime::parse_duration(text).map_err(|e| at.refuse(option, &format!("{e}; write e.g. \"60s\" or \"7d\"")))
     };
+    let at_most = |length: Duration, most_days: u64, option: &str| -> Result<Duration> {
+        if length.as_secs() <= most_days * 86_400 {
+            return Ok(length);
+        }
+        Err(at.refuse(option, &format!("longer than {most_days} days")))
+    };
+    let writer_ttl =
+        at_most(duration(&raw.writer_ttl, "rotation.writer_ttl")?, WRITER_TTL_MAX_DAYS, "rotation.writer_ttl")?;
+    let clear_after = raw.clear_after.map(|text| duration(&text, "rotation.clear_after")).transpose()?;
+    let clear_after =
+        clear_after.map(|length| at_most(length, CLEAR_AFTER_MAX_DAYS, "rotation.clear_after")).transpose()?;
     let cryptoperiod = raw.cryptoperiod.map(|text| duration(&text, "rotation.cryptoperiod")).transpose()?;
     if cryptoperiod.is_some_and(|period| period.is_zero()) {
         return Err(at.refuse("rotation.cryptoperiod", "every key would be due at once; write e.g. \"90d\""));
@@ -132,10 +147,10 @@ fn rotation(raw: raw::Rotation, at: &Layers) -> Result<Rotation> {
         batch_rows: raw.batch_rows,
         chunk_rows: raw.chunk_rows,
         outstanding_batches_max: raw.outstanding_batches_max,
-        writer_ttl: duration(&raw.writer_ttl, "rotation.writer_ttl")?,
+        writer_ttl,
         two_person: raw.two_person,
         cryptoperiod,
-        clear_after: raw.clear_after.map(|text| duration(&text, "rotation.clear_after")).transpose()?,
+        clear_after,
     })
 }
 

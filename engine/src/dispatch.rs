@@ -9,7 +9,7 @@ use reseal_entities::{
         dispatch::{self, Of},
         now_ms,
         operations::{due, work},
-        throttle::{self, Pace},
+        throttle,
     },
     rotations,
     state::RotationState,
@@ -182,7 +182,7 @@ async fn ring_operations(engine: &Engine, bell: &dyn Doorbell) -> Result<usize, 
 /// How many batches of a rotation may be in the queue or in hand: as many as it has lanes, too, since
 /// more would only be refused. None of one that stands still: they would keep lanes from the others.
 fn most_outstanding(rotation: &rotations::Model) -> Option<u64> {
-    if rotation.pace() == Pace::Stopped {
+    if rotation.is_stopped() {
         return Some(0);
     }
     let limits = rotation.limits();

@@ -3,7 +3,7 @@
 use crate::{
     error::EngineError,
     keys::Keyring,
-    source::{self, CellColumn, Shape, Source},
+    source::{self, CellColumn, Shape, Source, SourceError},
 };
 use reseal_config::Config;
 use reseal_entities::{
@@ -119,7 +119,8 @@ impl Engine {
         let key = first.primary_key();
         let wanted = columns.iter().map(|c| Ok(CellColumn::wanted(&c.column_name, layout_of(c)?)));
         let wanted = wanted.collect::<Result<Vec<_>, EngineError>>()?;
-        let shape = source.shape(Some(&first.schema_name), &first.table_name, &key, &wanted).await?;
+        let shape = source.shape(Some(&first.schema_name), &first.table_name, &key, &wanted).await;
+        let shape = shape.map_err(|e| or_forget(e, first))?;
         let templates = columns.iter().map(|c| Template::parse(&c.associated_data, &key)).collect::<Result<_, _>>()?;
         Ok(Target { source, shape, columns, templates })
     }
@@ -142,6 +143,19 @@ impl Engine {
     pub(crate) fn add_reencrypted(&self, rows: i64) {
         self.reencrypted.fetch_add(rows, Ordering::Relaxed);
     }
+}
+
+/// Says what helps where a registered table or column is gone: a rotation waits for that in each of its states.
+fn or_forget(error: SourceError, first: &catalog::Model) -> SourceError {
+    if !matches!(error.code, "table_missing" | "column_missing") {
+        return error;
+    }
+    let message = format!(
+        "{}: put it back, or, where it is gone for good, take it out of the configuration and run `reseal catalog forget \
+         {}:{}.{}.COLUMN` for each of its columns that is gone; a rotation then does without them",
+        error.message, first.source, first.schema_name, first.table_name
+    );
+    SourceError { message, ..error }
 }
 
 /// How cells stand in a registered column. An adopted one is native: what else turns up there is

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 /// Whoever is stopped looks again so often.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// A chunk's part of a second's rows.
+const SLICE: f64 = 0.25;
+
 /// What one batch in hand owes. Rows are paid off as time passes; nothing is saved up, so that a pause
 /// is followed by no burst.
 #[derive(Clone, Debug)]
@@ -48,11 +51,12 @@ impl Pacer {
         self.owed += rows.max(0) as f64;
     }
 
-    /// Rows of the next chunk: no more than a second's, so that a low limit is smooth.
+    /// Rows of the next chunk: no more than a quarter of a second's, so that a low limit is smooth, and so that lanes which
+    /// begin at the same time exceed what they share by little.
     pub(crate) fn rows(&self, wanted: u32) -> u32 {
         match self.pace {
             Pace::Unlimited => wanted,
-            _ => wanted.min(self.per_second().max(1.0) as u32),
+            _ => wanted.min((self.per_second() * SLICE).max(1.0) as u32),
         }
     }
 
@@ -110,10 +114,11 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_is_a_seconds_rows_at_most_and_one_at_least() {
+    fn a_chunk_is_a_quarter_seconds_rows_at_most_and_one_at_least() {
         let now = Instant::now();
-        assert_eq!(Pacer::new(TEN_A_SECOND, now).rows(500), 10);
-        assert_eq!(Pacer::new(TEN_A_SECOND, now).rows(5), 5);
+        assert_eq!(Pacer::new(Pace::RowsPerHour(360_000), now).rows(500), 25);
+        assert_eq!(Pacer::new(Pace::RowsPerHour(360_000), now).rows(5), 5);
+        assert_eq!(Pacer::new(TEN_A_SECOND, now).rows(500), 2);
         assert_eq!(Pacer::new(Pace::RowsPerHour(1), now).rows(500), 1);
         assert_eq!(Pacer::new(Pace::Stopped, now).rows(500), 1);
     }

@@ -55,7 +55,16 @@ async fn work(engine: &Engine, mut rotation: rotations::Model) -> Result<Stepped
     if rotation.state == RotationState::Planning {
         advance(engine, &mut rotation, RotationEvent::Reencrypt).await?;
     }
-    plan::finish_if_held(engine.ledger.db(), &rotation).await?;
+    let txn = engine.ledger.begin().await?;
+    if !plan::finish_if_held(&txn, &rotation).await? {
+        txn.rollback().await?;
+        return Ok(Stepped::Waits {
+            again_in_ms: 1_000,
+            code: "replanned",
+            detail: "a column was registered or forgotten while the tables were cut: they are planned again".to_owned(),
+        });
+    }
+    txn.commit().await?;
     close::close_if_nothing_is_open(&engine.ledger, &engine.worker, rotation.id).await?;
     Ok(Stepped::Done)
 }
@@ -172,17 +181,19 @@ async fn secured_key(engine: &Engine, rotation: &mut rotations::Model) -> Result
     Ok(key_id)
 }
 
+/// Makes the plan's tables those of the registered columns: new ones are pinned, changed ones cut again, and those that are
+/// registered no longer leave.
 async fn pin_tables(engine: &Engine, rotation: &rotations::Model) -> Result<(), EngineError> {
     let columns = catalog::registered(engine.ledger.db()).await?;
     let of_keyset = columns.into_iter().filter(|c| c.keyset == rotation.keyset).collect();
-    let planned = plan::tables(engine.ledger.db(), rotation.id).await?;
+    let mut planned = plan::every_table(engine.ledger.db(), rotation.id).await?;
     for table in by_table(of_keyset) {
         let first = &table[0];
-        let pinned = |t: &&planned_tables::Model| {
+        let same = |t: &planned_tables::Model| {
             (&t.source, &t.schema_name, &t.table_name) == (&first.source, &first.schema_name, &first.table_name)
         };
-        let pinned = planned.iter().find(pinned);
-        if pinned.is_some_and(|t| t.columns().len() == table.len()) {
+        let pinned = planned.iter().position(same).map(|at| planned.swap_remove(at));
+        if pinned.as_ref().is_some_and(|t| t.left_at.is_none() && plan::is_pinned_as(t, &table)) {
             continue;
         }
         let target = engine.target(table.clone()).await?;
@@ -192,8 +203,14 @@ async fn pin_tables(engine: &Engine, rotation: &rotations::Model) -> Result<(), 
             continue;
         };
         let txn = engine.ledger.begin().await?;
-        plan::repin_table_if_held(&txn, rotation, pinned, &table, max_key).await?;
+        plan::recut_table_if_held(&txn, &engine.worker, rotation, &pinned, &table, max_key).await?;
         txn.commit().await?;
+    }
+    for gone in planned.iter().filter(|t| t.left_at.is_none()) {
+        let txn = engine.ledger.begin().await?;
+        plan::leave_table_if_held(&txn, &engine.worker, rotation, gone).await?;
+        txn.commit().await?;
+        tracing::info!(rotation = rotation.id, table = gone.path(), "left the plan: its columns are forgotten");
     }
     Ok(())
 }

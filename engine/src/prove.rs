@@ -5,16 +5,18 @@ use crate::{
     engine::{Engine, Stop},
     error::EngineError,
     fences::fence_of,
+    retry::backoff_ms,
     source::{FenceState, SourceErrorKind},
     step::{self, Stepped},
     sweep,
 };
 use reseal_entities::{
     keys,
-    ledger::{catalog, keys as ledger_keys, now_ms, plan, prove},
+    ledger::{keys as ledger_keys, now_ms, plan, prove},
     planned_tables, rotations,
     state::RotationState,
 };
+use std::time::{Duration, Instant};
 
 const SCOPE: &str = "every column of the source's tables that can hold bytes or text; not large objects, foreign \
                      tables or other databases";
@@ -25,15 +27,17 @@ pub async fn prove(engine: &Engine, rotation_id: i64, stop: Stop<'_>) -> Result<
 }
 
 async fn work(engine: &Engine, rotation: rotations::Model) -> Result<Stepped, EngineError> {
-    if unplanned(engine, &rotation).await? {
+    if plan::is_outdated(engine.ledger.db(), &rotation).await? {
         let txn = engine.ledger.begin().await?;
         plan::reopen_if_held(&txn, &engine.worker, &rotation).await?;
         txn.commit().await?;
-        return Ok(Stepped::Done);
+        return Ok(replanned(&rotation));
     }
     let tables = plan::tables(engine.ledger.db(), rotation.id).await?;
-    for table in &tables {
-        match sweep::once(engine, &rotation, table).await {
+    let left = Duration::from_millis(writers_time_ms(engine, &rotation).await?.unsigned_abs());
+    let until = Instant::now() + left;
+    for table in tables.iter().filter(|_| !left.is_zero()) {
+        match sweep::once(engine, &rotation, table, until).await {
             // A restored ledger meets a fence that another rotation left; ours replaces it below.
             Err(EngineError::Source(e)) if e.is(SourceErrorKind::Fenced) => {}
             swept => drop(swept?),
@@ -90,17 +94,22 @@ async fn put_up_fences(
     Ok(())
 }
 
-/// A column of the keyset that was registered after the plan.
-async fn unplanned(engine: &Engine, rotation: &rotations::Model) -> Result<bool, EngineError> {
-    let planned: Vec<i64> =
-        plan::tables(engine.ledger.db(), rotation.id).await?.iter().flat_map(|t| t.columns()).map(|c| c.id).collect();
-    let registered = catalog::registered(engine.ledger.db()).await?;
-    Ok(registered.iter().any(|c| c.keyset == rotation.keyset && !planned.contains(&c.id)))
+/// Planning again is due at once; again and again, without a proof in between, it waits for longer and longer.
+fn replanned(rotation: &rotations::Model) -> Stepped {
+    let again_in_ms = if rotation.replans == 0 { 0 } else { backoff_ms(1_000, 60_000, rotation.replans) };
+    let detail = "the registered columns are not those that were planned: they are planned again".to_owned();
+    Stepped::Waits { again_in_ms, code: "replanned", detail }
+}
+
+/// How long applications may still write with an old keyset. A promotion that lies in the future is by a clock that was
+/// wrong: the whole time is given from now.
+async fn writers_time_ms(engine: &Engine, rotation: &rotations::Model) -> Result<i64, EngineError> {
+    let promoted_at = plan::promoted_by_now(engine.ledger.db(), rotation).await?;
+    Ok((promoted_at + rotation.writer_ttl_ms - now_ms(engine.ledger.db()).await?).max(0))
 }
 
 async fn writers_have_time(engine: &Engine, rotation: &rotations::Model) -> Result<Option<Stepped>, EngineError> {
-    let until = rotation.promoted_at.unwrap_or_default() + rotation.writer_ttl_ms;
-    let left = until - now_ms(engine.ledger.db()).await?;
+    let left = writers_time_ms(engine, rotation).await?;
     Ok((left > 0).then(|| Stepped::Waits {
         again_in_ms: left,
         code: "writer_ttl",

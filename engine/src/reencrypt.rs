@@ -9,7 +9,7 @@ use crate::{
     pace::Pacer,
     retry::backoff_ms,
     source::{Range, SourceErrorKind},
-    split,
+    split, step,
 };
 use reseal_entities::{
     batches,
@@ -71,7 +71,11 @@ pub async fn batch(engine: &Engine, batch_id: i64, stop: Stop<'_>) -> Result<Fat
             Err(e) => return give_back(engine, &claimed, &e, Was::ToBeSplit).await,
         }
     }
-    match work(engine, &claimed, stop).await {
+    let worked = tokio::select! {
+        worked = work(engine, &claimed, stop) => worked,
+        () = lost(engine, batch) => Ok(End::Lost),
+    };
+    match worked {
         Ok(End::Finished(delta)) => {
             let txn = engine.ledger.begin().await?;
             if !report::report_if_held(&txn, batch, delta, slot(batch.id)).await? {
@@ -164,6 +168,17 @@ async fn admit_if_active(engine: &Engine, keyset: &str, to: i64) -> Result<(), E
     if active.is_some_and(|k| k.key_id == to) { fences::admit(engine, keyset, to).await } else { Ok(()) }
 }
 
+/// Resolves when another worker has the batch: whatever this one waits for, its lane is free again.
+async fn lost(engine: &Engine, batch: &batches::Model) {
+    loop {
+        tokio::time::sleep(step::RENEW).await;
+        // A ledger that does not answer for a moment says nothing of the lease.
+        if let Ok(false) = claim::is_held(engine.ledger.db(), batch).await {
+            return;
+        }
+    }
+}
+
 /// Chunks through the batch. While one is written the next is read, so that neither waits.
 async fn work(engine: &Engine, claimed: &Claimed, stop: Stop<'_>) -> Result<End, EngineError> {
     let batch = &claimed.batch;
@@ -171,7 +186,7 @@ async fn work(engine: &Engine, claimed: &Claimed, stop: Stop<'_>) -> Result<End,
     let keyset = engine.keyring.keyset_for(&claimed.rotation).await?;
     let work = Work::new(&target, &engine.keyring, keyset);
     let mut size = ChunkSize::new(&engine.config.rotation.chunk_rows, claimed.table.rows_per_second);
-    let pacer = Pacer::new(claimed.rotation.pace(), Instant::now());
+    let pacer = Pacer::new(claimed.pace, Instant::now());
     let (counted, cursor) = (batch.rows_counted, batch.cursor.clone());
     let mut desk = Desk { engine, claimed, pending: Delta::default(), counted, cursor, last: None, pacer };
     let mut range =

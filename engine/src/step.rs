@@ -63,7 +63,12 @@ where
             detail: Some(detail.clone()),
             failed: false,
         },
-        Err(EngineError::Ledger(LedgerError::LeaseLost)) => return Ok(Stepped::NotOurs),
+        // Also of a step that was paused: it is left, so that resuming need not wait for the lease to run out. Another one's
+        // epoch differs, and nothing of it changes.
+        Err(EngineError::Ledger(LedgerError::LeaseLost)) => {
+            steps::let_go_if_held(db, rotation_id, epoch).await?;
+            return Ok(Stepped::NotOurs);
+        }
         Err(e) => {
             tracing::warn!(rotation = rotation_id, code = e.code(), "a step failed: {e}");
             let again_in_ms = backoff_ms(2_000, 60_000, failures + 1);

@@ -32,13 +32,31 @@ pub(crate) struct Swept {
     pub quarantined: i64,
 }
 
-/// One pass. Before the fence stands a stale writer may go on for ever, so more would not end.
+/// One pass before the fence stands, over the keys that there are when it begins, and no longer than `until`: a stale writer
+/// that inserts faster than a limit lets the sweep go would else keep it busy for ever. What is left is swept under the fence.
 pub(crate) async fn once(
     engine: &Engine,
     rotation: &rotations::Model,
     table: &planned_tables::Model,
+    until: Instant,
 ) -> Result<Swept, EngineError> {
-    pass(engine, rotation, table, &engine.planned_target(table).await?).await
+    let target = engine.planned_target(table).await?;
+    let Some(up_to) = target.source.max_key(&target.shape).await? else { return Ok(Swept::default()) };
+    let range = Range { after: None, up_to: Some(up_to) };
+    pass(engine, rotation, table, &target, Bounds { range, until: Some(until) }).await
+}
+
+/// Where a pass ends.
+#[derive(Default)]
+struct Bounds {
+    range: Range,
+    until: Option<Instant>,
+}
+
+impl Bounds {
+    fn is_late(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
 }
 
 /// Passes over a table until one changes nothing; the fence must stand. What is left then is
@@ -52,7 +70,7 @@ pub(crate) async fn to_zero(
     quarantine::look_again(engine.ledger.db(), table.id).await?;
     let mut swept = Swept::default();
     loop {
-        let pass = pass(engine, rotation, table, &target).await?;
+        let pass = pass(engine, rotation, table, &target, Bounds::default()).await?;
         swept.reencrypted += pass.reencrypted;
         swept.quarantined = pass.quarantined;
         if pass.reencrypted == 0 {
@@ -68,6 +86,7 @@ async fn pass(
     rotation: &rotations::Model,
     table: &planned_tables::Model,
     target: &Target,
+    mut bounds: Bounds,
 ) -> Result<Swept, EngineError> {
     let db = engine.ledger.db();
     let keyset = engine.keyring.keyset_for(rotation).await?;
@@ -75,11 +94,11 @@ async fn pass(
     let mut size = ChunkSize::new(&engine.config.rotation.chunk_rows, table.rows_per_second);
     let mut pacer = Pacer::new(throttle::pace(db, rotation.id).await?, Instant::now());
     let mut looked = Instant::now();
-    let (mut swept, mut range) = (Swept::default(), Range::default());
+    let mut swept = Swept::default();
     let mut prover = target.source.prover().await?;
     loop {
         // The step's lease is renewed meanwhile, and a pause ends this.
-        loop {
+        while !bounds.is_late() {
             let wait = pacer.wait(Instant::now());
             tokio::time::sleep(wait.unwrap_or_default()).await;
             if looked.elapsed() >= LOOK {
@@ -89,9 +108,12 @@ async fn pass(
                 break;
             }
         }
-        let page = work.read_at_leisure(&mut *prover, &range, pacer.rows(size.rows())).await?;
+        if bounds.is_late() {
+            break;
+        }
+        let page = work.read_at_leisure(&mut *prover, &bounds.range, pacer.rows(size.rows())).await?;
         let Some(last) = page.rows.last() else { break };
-        range.after = Some(last.key.clone());
+        bounds.range.after = Some(last.key.clone());
         let outcome = work.chunk(page.rows).await?;
         if !outcome.findings.is_empty() {
             quarantine::found(db, rotation.id, table.id, None, &outcome.findings).await?;

@@ -11,7 +11,7 @@ use crate::{engine::Engine, error::EngineError};
 use reseal_entities::{
     ledger::{
         plan,
-        throttle::{self, Decision, Pace},
+        throttle::{self, Decision, Limits, Pace},
     },
     rotations,
 };
@@ -54,7 +54,7 @@ impl Throttle {
         for rotation in rotations {
             let signal = self.signal(engine, &rotation, &mut signals).await?;
             let in_hand = throttle::in_hand(db, rotation.id).await?;
-            let decided = decide(signal, rotation.limit_rows_per_second, in_hand);
+            let decided = decide(signal, rotation.limits(), in_hand);
             let (now, mut stood_ms) = (Instant::now(), 0);
             if let Some(since) = self.stood.remove(&rotation.id) {
                 stood_ms = i64::try_from((now - since).as_millis()).unwrap_or(0);
@@ -88,15 +88,15 @@ impl Throttle {
     }
 }
 
-/// What each batch in hand may do.
-fn decide(signal: Option<Signal>, rows_per_second: Option<i64>, in_hand: u64) -> Decision {
+/// What each batch in hand may do. A limit's share is published for people: workers compute their own, so that it holds from
+/// the first row.
+fn decide(signal: Option<Signal>, limits: Limits, in_hand: u64) -> Decision {
     if let Some(Signal { code, reason }) = signal {
         return Decision { pace: Pace::Stopped, code: Some(code), reason: Some(reason) };
     }
-    let Some(limit) = rows_per_second else { return Decision::default() };
-    let lanes = i64::try_from(in_hand).unwrap_or(i64::MAX).max(1);
+    let Some(limit) = limits.rows_per_second else { return Decision::default() };
     Decision {
-        pace: Pace::RowsPerHour((limit.saturating_mul(3_600) / lanes).max(1)),
+        pace: limits.share(in_hand),
         code: Some("limit"),
         reason: Some(format!("limited to {limit} rows per second")),
     }
@@ -112,8 +112,8 @@ mod tests {
 
     #[test]
     fn a_signal_stops_whatever_the_limit_is_and_is_told() {
-        for limit in [None, Some(1), Some(1_000_000)] {
-            let decided = decide(lag(), limit, 3);
+        for rows_per_second in [None, Some(1), Some(1_000_000)] {
+            let decided = decide(lag(), Limits { rows_per_second, ..Limits::default() }, 3);
             assert_eq!(decided.pace, Pace::Stopped);
             assert_eq!((decided.code, decided.reason.as_deref()), (Some("replica_lag"), Some("replica lag 2.3 s")));
         }
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_shared_by_the_batches_in_hand() {
-        let pace = |in_hand| decide(None, Some(100), in_hand).pace;
+        let pace = |in_hand| decide(None, Limits { rows_per_second: Some(100), ..Limits::default() }, in_hand).pace;
         assert_eq!(pace(0), Pace::RowsPerHour(360_000));
         assert_eq!(pace(4), Pace::RowsPerHour(90_000));
         assert_eq!(pace(1_000_000), Pace::RowsPerHour(1), "a limit never stops altogether");
@@ -129,6 +129,6 @@ mod tests {
 
     #[test]
     fn without_signal_and_limit_it_goes_at_full_speed_and_says_nothing() {
-        assert_eq!(decide(None, None, 7), Decision::default());
+        assert_eq!(decide(None, Limits::default(), 7), Decision::default());
     }
 }

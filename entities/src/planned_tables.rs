@@ -51,6 +51,8 @@ pub struct Model {
     pub fault_since: Option<i64>,
     /// No batch of the table is claimed before this time, and then one to try.
     pub fault_until: Option<i64>,
+    /// When it left the plan, because none of its columns is registered any longer.
+    pub left_at: Option<i64>,
 }
 
 impl Model {

@@ -114,6 +114,11 @@ pub struct Model {
     pub pace_since: Option<i64>,
     /// So long it has been stopped by signals altogether.
     pub throttled_ms: Option<i64>,
+    /// Since when the step has had the code that it has.
+    pub step_since: Option<i64>,
+    /// How often it was planned again since its last proof.
+    #[sea_orm(default_value = 0)]
+    pub replans: i32,
 }
 
 /// What it points to.

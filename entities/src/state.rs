@@ -147,7 +147,7 @@ pub enum RotationEvent {
     Reencrypt,
     /// Nothing is open and nothing is quarantined.
     Prove,
-    /// A registered column turned up that was not planned.
+    /// The registered columns are not those that were planned.
     Replan,
     /// Every column is proved empty of the retired keys.
     Wait,
@@ -195,7 +195,7 @@ states! {
         Done,
         /// Out of attempts; waits for a person. Counts as open.
         Failed,
-        /// Split into smaller batches.
+        /// Others took its place, or its table has left the plan.
         Superseded,
     }
 }
@@ -217,6 +217,8 @@ pub enum BatchEvent {
     AskSplit,
     /// A person, or a quarantined row, wants it done again.
     Retry,
+    /// Its table has left the plan, or is cut into other batches.
+    Withdraw,
 }
 
 impl Law for BatchState {
@@ -233,6 +235,7 @@ impl Law for BatchState {
             BatchEvent::Split => (&[Leased], Superseded),
             BatchEvent::AskSplit => (&[Pending, Failed], Pending),
             BatchEvent::Retry => (&[Failed, Done], Pending),
+            BatchEvent::Withdraw => (&[Pending, Leased, Failed], Superseded),
         }
     }
 }

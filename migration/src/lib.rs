@@ -15,6 +15,7 @@ mod m0010_attempts;
 mod m0011_pace;
 mod m0014_swaps;
 mod m0016_clearing;
+mod m0017_pace_limits;
 mod run;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -42,6 +43,7 @@ impl MigratorTrait for Ledger {
             Box::new(m0011_pace::Migration),
             Box::new(m0014_swaps::Migration),
             Box::new(m0016_clearing::Migration),
+            Box::new(m0017_pace_limits::Migration),
         ]
     }
 

@@ -28,6 +28,7 @@ let request = Request {
     writer_ttl_ms: 60_000,
     batch_rows: 10_000,
     needs_approval: false,
+    limits: Default::default(),
 };
 match enqueue(&ledger, Some(&queue), &request).await? {
     Opened::Created(id) => println!("rotation {id} begins"),

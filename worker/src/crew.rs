@@ -1,7 +1,6 @@
 //! The lanes: apalis over either queue.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use apalis::layers::limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer};
 use apalis::prelude::{Backend, BoxDynError, Event, Monitor, ParallelizeLayer, Task, WorkerBuilder, WorkerBuilderExt};
@@ -24,7 +23,6 @@ type Boxed = BoxService<Task<Job>, (), BoxDynError>;
 pub(crate) struct Crew {
     pub(crate) name: String,
     pub(crate) lanes: usize,
-    pub(crate) job_time_limit: Duration,
     pub(crate) shared: Arc<Shared>,
     /// Beats whenever apalis has told the queue that the crew is alive.
     pub(crate) queue_pulse: Arc<Pulse>,
@@ -44,7 +42,8 @@ impl Crew {
     /// The lanes are counted twice. Outside the spawned task, so that no more is fetched than can
     /// be done: a worker that hoards messages leaves nothing for the others. And inside it: apalis
     /// lets go of the running ones when it restarts a worker, and the count outside would then hand
-    /// their lanes out again. The time limit is inside, or a timed-out job would run on, detached.
+    /// their lanes out again. No job has a time limit: proving a large table may take days, whoever works renews a lease, and
+    /// one that has lost it ends.
     fn monitor<B, F>(self, backend: impl Fn(usize) -> B + Send + Sync + 'static) -> Monitor
     where
         B: Backend + BackendConfig<Args = Job, Kind: FinalizeBackend<B, Job, Backend = F>> + 'static,
@@ -59,7 +58,7 @@ impl Crew {
                 > + Send,
             >,
     {
-        let Self { name, lanes, job_time_limit, shared, queue_pulse } = self;
+        let Self { name, lanes, shared, queue_pulse } = self;
         let (drain, pulse) = (shared.drain.clone(), queue_pulse.clone());
         let (width, lanes) = (lanes, Arc::new(Semaphore::new(lanes)));
         Monitor::new()
@@ -71,7 +70,6 @@ impl Crew {
                     .layer(ConcurrencyLimitLayer::new(width))
                     .layer(ParallelizeLayer::new(tokio::spawn))
                     .layer(GlobalConcurrencyLimitLayer::with_semaphore(lanes.clone()))
-                    .timeout(job_time_limit)
                     .enable_tracing()
                     .catch_panic()
                     .build(handle)

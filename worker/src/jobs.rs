@@ -17,7 +17,7 @@ use crate::{Drain, Presence};
 pub trait Steps: Send + Sync + 'static {
     /// One look at the ledger for `job` and the work that is due; in short pieces, with a look at
     /// `drain` between them. A failure has been recorded in the ledger when this returns; the
-    /// string is for the log. Dropped at the time limit, at whatever await it stands.
+    /// string is for the log. Dropped at the end of the grace, at whatever await it stands.
     async fn perform(&self, job: &Job, drain: &Drain) -> Result<(), String>;
 
     /// One round of the dispatch loop. An error means that the round could not do its work, for
@@ -79,7 +79,7 @@ pub(crate) async fn handle(job: Job, shared: Data<Arc<Shared>>) -> Result<(), Bo
     Ok(())
 }
 
-/// A job from its first line to its last, however that comes: a timed-out job is dropped and a
+/// A job from its first line to its last, however that comes: a cut-off job is dropped and a
 /// panicking one unwound, and both leave through here.
 struct Running<'a> {
     shared: &'a Shared,

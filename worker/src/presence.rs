@@ -77,7 +77,7 @@ pub struct Jobs {
     pub failed: u64,
     /// Ended in a panic.
     pub panicked: u64,
-    /// Cut off: over the time limit, or still running at the end of the grace.
+    /// Cut off: still running at the end of the grace.
     pub cut_off: u64,
     /// Messages of another version or hand, acknowledged and dropped.
     pub unknown: u64,

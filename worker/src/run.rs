@@ -27,9 +27,6 @@ pub struct RunOptions {
     pub name: WorkerName,
     /// Jobs that run at once, at least 1.
     pub lanes: usize,
-    /// A job that takes longer is dropped at its next await. Database statements need a shorter
-    /// limit of their own: dropping the future does not end them.
-    pub job_time_limit: Duration,
     /// Between two notes of presence.
     pub heartbeat_every: Duration,
     /// Between two rounds of dispatch when nothing happens.
@@ -43,14 +40,12 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
-    /// The defaults under a new name: 4 lanes, a day a job, presence every 5 s, dispatch every
+    /// The defaults under a new name: 4 lanes, presence every 5 s, dispatch every
     /// 1 s, 25 s of grace, giving up after 120 s.
     pub fn unique() -> Result<Self, WorkerError> {
         Ok(Self {
             name: WorkerName::unique()?,
             lanes: 4,
-            // Proving a large table takes hours; what can hang in a batch has limits of its own.
-            job_time_limit: Duration::from_secs(24 * 60 * 60),
             heartbeat_every: Duration::from_secs(5),
             dispatch_every: Duration::from_secs(1),
             grace: Duration::from_secs(25),
@@ -101,7 +96,6 @@ pub async fn run(
     let crew = Crew {
         name: options.name.to_string(),
         lanes: options.lanes.max(1),
-        job_time_limit: options.job_time_limit,
         shared: shared.clone(),
         queue_pulse: Arc::new(Pulse::new("sign of life from the queue")),
     };

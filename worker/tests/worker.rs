@@ -58,23 +58,6 @@ async fn neither_a_panic_nor_an_error_in_a_job_stops_the_crew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_over_its_time_is_dropped_and_its_lane_serves_the_next() {
-    let (queues, _server) = queues().await;
-    for queue in queues {
-        let mut worker = Worker::with(&queue, |options| {
-            options.lanes = 1;
-            options.job_time_limit = Duration::from_millis(200);
-        });
-        worker.ring(&stubborn(1)).await;
-        worker.ring(&quick(2)).await;
-        worker.sees(&Seen::Dropped(1)).await;
-        worker.sees(&Seen::Ended(2)).await;
-        let jobs = worker.stop().await.unwrap().jobs;
-        assert_eq!((jobs.cut_off, jobs.done), (1, 1), "{jobs:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn stop_lets_a_long_job_give_up_and_says_goodbye_within_seconds() {
     let (queues, _server) = queues().await;
     for queue in queues {

@@ -51,9 +51,15 @@ pub(crate) async fn run(command: Catalog, context: &Context) -> Result<Exit, Fai
                 return Err(Failure::usage("not_confirmed", message));
             }
             let txn = ledger.begin().await?;
-            catalog::forget(&txn, &actor(), found).await?;
+            let unproved = catalog::forget(&txn, &actor(), found).await?;
             txn.commit().await?;
-            context.output.show(&json!({"forgotten": found.path()}), || format!("{} is forgotten", found.path()));
+            let object = json!({"forgotten": found.path(), "proofs_void_of_rotations": unproved});
+            context.output.show(&object, || {
+                let back = unproved.iter().map(|id| {
+                    format!("\nthe proof of rotation {id} covered it: the rotation proves again, and its waiting time begins again")
+                });
+                format!("{} is forgotten{}", found.path(), back.collect::<String>())
+            });
         }
     }
     Ok(Exit::Done)

@@ -30,7 +30,7 @@ pub(crate) struct Args {
 
 /// A limit of at least one, or `none`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Most<T>(Option<T>);
+pub(crate) struct Most<T>(pub(crate) Option<T>);
 
 impl<T: FromStr + PartialOrd + From<u8>> FromStr for Most<T> {
     type Err = &'static str;

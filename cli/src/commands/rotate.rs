@@ -4,6 +4,7 @@ mod dry_run;
 
 use crate::{
     actor::actor,
+    commands::limit::Most,
     context::Context,
     failure::{Exit, Failure},
     follow::{self, End, Followed},
@@ -14,7 +15,7 @@ use reseal_config::Config;
 use reseal_engine::{Engine, check};
 use reseal_entities::{
     job::Doorbell,
-    ledger::{catalog, read},
+    ledger::{catalog, read, throttle::Limits},
     rotations,
 };
 use reseal_producer::{Opened, Request, enqueue};
@@ -39,11 +40,20 @@ pub(crate) struct Args {
     /// A longer wait between proof and clearing than the configuration's, e.g. 30d
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     clear_after: Option<Duration>,
+    /// Limit it from its first row on: rows re-encrypted per second, over all workers
+    #[arg(long, value_name = "N")]
+    rows_per_second: Option<Most<i64>>,
+    /// The same: batches in hand at once, over all workers
+    #[arg(long, value_name = "N")]
+    lanes: Option<Most<i32>>,
+    /// The same: batches in the queue or in hand
+    #[arg(long, value_name = "N")]
+    batches: Option<Most<i32>>,
     /// Follow it to its end, or until only the waiting time is left
     #[arg(long)]
     wait: bool,
     /// Only say what it would do: time, growth, locks, what would stop it
-    #[arg(long, conflicts_with_all = ["wait", "reason", "idempotency_key", "clear_after"])]
+    #[arg(long, conflicts_with_all = ["wait", "reason", "idempotency_key", "clear_after", "rows_per_second", "lanes", "batches"])]
     dry_run: bool,
 }
 
@@ -97,7 +107,16 @@ fn request(args: &Args, config: &Config) -> Result<Request, Failure> {
         writer_ttl_ms: ms(config.rotation.writer_ttl),
         batch_rows: i32::try_from(config.rotation.batch_rows).unwrap_or(i32::MAX),
         needs_approval: config.rotation.two_person,
+        limits: limits(args),
     })
+}
+
+fn limits(args: &Args) -> Limits {
+    Limits {
+        rows_per_second: args.rows_per_second.and_then(|most| most.0),
+        lanes: args.lanes.and_then(|most| most.0),
+        batches: args.batches.and_then(|most| most.0),
+    }
 }
 
 /// A wrong table or column, or one none of whose cells opens, is found before anything is enqueued.
@@ -135,7 +154,18 @@ fn refuse_another_key(args: &Args, opened: &Opened, rotation: &rotations::Model)
     let other_key = asked.is_some() && asked != rotation.to_key_id;
     let other_time =
         args.clear_after.is_some_and(|d| i64::try_from(d.as_millis()).ok() != Some(rotation.clear_after_ms));
-    if !matches!(opened, Opened::AlreadyOpen(_)) || !(other_key || other_time) {
+    if !matches!(opened, Opened::AlreadyOpen(_)) {
+        return Ok(());
+    }
+    // A limit that was asked for and does not hold would let a rotation run at full speed.
+    if limits(args) != Limits::default() && limits(args) != rotation.limits() {
+        let message = format!(
+            "rotation {0} of keyset `{1}` is {2} already, with other limits: set its own with `reseal limit {0}`",
+            rotation.id, rotation.keyset, rotation.state
+        );
+        return Err(Failure::new("rotation_open", message));
+    }
+    if !(other_key || other_time) {
         return Ok(());
     }
     let to = rotation.to_key_id.map_or_else(|| "a new key".to_owned(), |id| format!("key {id}"));

@@ -100,6 +100,7 @@ mod tests {
             throttled_ms: 0,
             code: None,
             detail: None,
+            code_for_ms: None,
             rows: 10,
             rows_done: 5,
             rows_per_second: None,

@@ -59,7 +59,7 @@ pub(super) async fn note_end(
     failure: Option<(&str, &str)>,
 ) -> Result<(), LedgerError> {
     // The model is the one of the claim, and only the claim and this worker write the lease.
-    let began_at = batch.lease_until.map(|until| until - super::claim::LEASE_MS);
+    let began_at = batch.lease_until.map(|until| until - super::time::LEASE_MS);
     let (code, detail) = failure.unzip();
     let this = Condition::all().add(batches::Column::Id.eq(batch.id)).add(batches::Column::Epoch.eq(batch.epoch));
     let rest = [

@@ -102,13 +102,17 @@ pub async fn roll_back(
         writer_ttl_ms: Set(rotation.writer_ttl_ms),
         batch_rows: Set(rotation.batch_rows),
         needs_approval: Set(rotation.needs_approval),
+        // What the database bears is the same in both directions.
+        limit_rows_per_second: Set(rotation.limit_rows_per_second),
+        limit_lanes: Set(rotation.limit_lanes),
+        limit_batches: Set(rotation.limit_batches),
         requested_at: Set(requested_at),
         ..rotations::not_begun()
     };
     let inserted = rotations::Entity::insert(reverse).exec(txn).await;
     let id = inserted.map_err(|e| another_is_open(e, &rotation.keyset))?.last_insert_id;
     tell(txn, actor, &rotation, RotationEvent::RollBack, reason).await?;
-    let after = json!({"keyset": rotation.keyset, "to_key_id": from, "reverses": rotation.id, "reason": reason, "needs_approval": rotation.needs_approval});
+    let after = json!({"keyset": rotation.keyset, "to_key_id": from, "reverses": rotation.id, "reason": reason, "needs_approval": rotation.needs_approval, "limits": rotation.limits()});
     let subject = format!("rotation {id}");
     audit::record(txn, audit::Entry { actor, action: "rotation.requested", subject, before: json!(null), after })
         .await?;

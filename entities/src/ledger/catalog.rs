@@ -1,7 +1,10 @@
 //! Registering columns.
 
-use super::{LedgerError, audit, time::now_ms};
-use crate::{catalog, keysets, rotations, state::RotationState};
+use super::{LedgerError, audit, keys as ledger_keys, prove, read, time::now_ms};
+use crate::{
+    catalog, keysets, rotations,
+    state::{KeyState, RotationState},
+};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, sea_query::Expr};
 use serde_json::json;
 
@@ -86,29 +89,57 @@ fn one_called(mut found: Vec<catalog::Model>, name: &str) -> Result<catalog::Mod
     }
 }
 
-/// Takes a column out of the catalog: proofs no longer cover it, and its cells are then looked for as
-/// those of any column that is not registered. Refused while a proof may rest on it.
-pub async fn forget(txn: &impl ConnectionTrait, actor: &str, column: &catalog::Model) -> Result<(), LedgerError> {
-    let resting = rotations::Entity::find()
-        .filter(rotations::Column::State.is_in([RotationState::Waiting, RotationState::Clearing]))
-        .one(txn)
-        .await?;
-    if let Some(rotation) = resting {
-        return Err(LedgerError::refused(
-            "catalog_in_use",
-            format!(
-                "rotation {} is {} and its proof covers this column: let it end first",
-                rotation.id, rotation.state
-            ),
-        ));
+/// Takes a column out of the catalog: proofs no longer cover it, and its cells are then looked for as those of any column that
+/// is not registered. Open rotations follow: one that plans or re-encrypts plans again, and one whose proof covers the column
+/// goes back to proving, where its waiting time begins again. Says which rotations lost their proof. Refused once a key of such
+/// a rotation is destroyed. In the caller's transaction.
+pub async fn forget(txn: &impl ConnectionTrait, actor: &str, column: &catalog::Model) -> Result<Vec<i64>, LedgerError> {
+    use RotationState::{Clearing, Planning, Proving, Reencrypting, Waiting};
+    let mut unproved = Vec::new();
+    let open = rotations::Entity::find().filter(rotations::Column::OpenKeyset.is_not_null());
+    for seen in open.order_by_asc(rotations::Column::Id).all(txn).await? {
+        let rotation = read::locked(txn, seen.id).await?;
+        match rotation.state {
+            Waiting | Clearing => {
+                let retired = ledger_keys::retired_by(txn, rotation.id).await?;
+                if let Some(gone) = retired.iter().find(|k| k.state == KeyState::Destroyed) {
+                    let message = format!(
+                        "key {} is destroyed by rotation {}, whose proof covers this column: let the rotation end first",
+                        gone.key_id, rotation.id
+                    );
+                    return Err(LedgerError::refused("catalog_in_use", message));
+                }
+                unproved.push(rotation);
+            }
+            Planning | Reencrypting | Proving if rotation.keyset == column.keyset => plan_again(txn, &rotation).await?,
+            _ => {}
+        }
     }
     catalog::Entity::update_many()
         .col_expr(catalog::Column::ForgottenAt, super::time::now(txn))
         .filter(catalog::Column::Id.eq(column.id))
         .exec(txn)
         .await?;
+    for rotation in &unproved {
+        prove::void_from_outside(txn, actor, rotation).await?;
+    }
     let (before, after) = (json!({"keyset": column.keyset, "associated_data": column.associated_data}), json!(null));
-    audit::record(txn, audit::Entry { actor, action: "catalog.forgotten", subject: column.path(), before, after }).await
+    audit::record(txn, audit::Entry { actor, action: "catalog.forgotten", subject: column.path(), before, after })
+        .await?;
+    Ok(unproved.iter().map(|r| r.id).collect())
+}
+
+/// Makes a rotation's step due: while it proves, it finds out by itself that its plan is outdated.
+async fn plan_again(txn: &impl ConnectionTrait, rotation: &rotations::Model) -> Result<(), LedgerError> {
+    let done = rotation.planning_done && rotation.state == RotationState::Proving;
+    rotations::Entity::update_many()
+        .col_expr(rotations::Column::PlanningDone, Expr::value(done))
+        .col_expr(rotations::Column::StepDueAt, Expr::value(0))
+        .col_expr(rotations::Column::NextRingAt, Expr::value(0))
+        .filter(rotations::Column::Id.eq(rotation.id))
+        .exec(txn)
+        .await?;
+    Ok(())
 }
 
 /// Notes that every cell of a rotation's columns is native: its proof has just said so.

@@ -1,10 +1,13 @@
 //! Taking a batch: lease and epoch.
 
+pub use super::time::LEASE_MS;
+
 use super::{
     LedgerError, after,
     faults::{self, Leave},
-    may, throttle,
-    time::{now, now_plus},
+    may,
+    throttle::{self, Pace},
+    time::{BATCH_PAUSE_MAX_MS, has_come, is_over, now_plus},
 };
 use crate::{
     batches, planned_tables, rotations,
@@ -15,8 +18,6 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Query},
 };
 
-/// How long a batch is held without a sign of life.
-pub const LEASE_MS: i64 = 30_000;
 /// After so many claims in a row whose owner died without progress, a batch is split.
 pub const BARREN_CLAIMS_MAX: i32 = 3;
 
@@ -29,10 +30,14 @@ pub struct Claimed {
     pub table: planned_tables::Model,
     /// Its rotation.
     pub rotation: rotations::Model,
+    /// How fast it may go, with this batch among those in hand: a limit holds from the first row, also where no leader has
+    /// published a pace yet.
+    pub pace: Pace,
 }
 
-/// Takes a batch that is pending, or whose owner's lease has run out, while its rotation goes on and
-/// its retry time has come. None: it is not ours to do.
+/// Claims a batch that is pending, or whose owner's lease has run out, while its rotation is not paused and its retry time
+/// has come. None: it is not ours to do. A message that leads to no claim is gone, so the
+/// batch must not count as rung any longer: dispatch rings again once it can be claimed.
 pub async fn claim_if_due(
     db: &impl ConnectionTrait,
     batch_id: i64,
@@ -49,9 +54,11 @@ pub async fn claim_if_due(
         take_ring_back(db, &seen).await?;
         return Ok(None);
     }
-    let free = Condition::any()
-        .add(batches::Column::State.eq(BatchState::Pending))
-        .add(Expr::col(batches::Column::LeaseUntil).lt(now(db)));
+    let free = Condition::any().add(batches::Column::State.eq(BatchState::Pending)).add(is_over(
+        db,
+        batches::Column::LeaseUntil,
+        LEASE_MS,
+    ));
     let rotation_goes_on = Query::select()
         .expr(Expr::value(1))
         .from(rotations::Entity)
@@ -72,7 +79,7 @@ pub async fn claim_if_due(
         .filter(batches::Column::Epoch.eq(seen.epoch))
         .filter(may::<BatchState>(batches::Column::State, BatchEvent::Claim))
         .filter(free)
-        .filter(Expr::col(batches::Column::DueAt).lte(now(db)))
+        .filter(has_come(db, batches::Column::DueAt, BATCH_PAUSE_MAX_MS))
         .filter(Expr::exists(rotation_goes_on))
         .filter(throttle::has_a_free_lane(db, seen.rotation_id, lanes))
         .exec(db)
@@ -81,19 +88,19 @@ pub async fn claim_if_due(
         if leave == Leave::ToTry {
             faults::give_leave_back(db, table.id).await?;
         }
-        if lanes.is_some() {
-            take_ring_back(db, &seen).await?;
-        }
+        take_ring_back(db, &seen).await?;
         return Ok(None);
     }
     let held = batches::Entity::find_by_id(batch_id).filter(batches::Column::Epoch.eq(seen.epoch + 1));
     let Some(batch) = held.one(db).await? else { return Ok(None) };
     let rotation = rotations::Entity::find_by_id(batch.rotation_id).one(db).await?;
-    Ok(rotation.map(|rotation| Claimed { batch, table, rotation }))
+    let Some(rotation) = rotation else { return Ok(None) };
+    let pace = throttle::pace_of(db, &rotation).await?;
+    Ok(Some(Claimed { batch, table, rotation, pace }))
 }
 
-/// The message of a batch that could not be claimed is gone, so that it must not count as rung: dispatch rings when a
-/// lane is free, or when the table's pause is over.
+/// The message of a batch that could not be claimed is gone, so that it must not count as rung: dispatch rings once the batch
+/// can be claimed.
 async fn take_ring_back(db: &impl ConnectionTrait, seen: &batches::Model) -> Result<(), LedgerError> {
     batches::Entity::update_many()
         .col_expr(batches::Column::NextRingAt, Expr::value(0))
@@ -103,4 +110,12 @@ async fn take_ring_back(db: &impl ConnectionTrait, seen: &batches::Model) -> Res
         .exec(db)
         .await?;
     Ok(())
+}
+
+/// Whether a claimed batch is still held under the epoch of its claim.
+pub async fn is_held(db: &impl ConnectionTrait, batch: &batches::Model) -> Result<bool, LedgerError> {
+    let held = batches::Entity::find_by_id(batch.id)
+        .filter(batches::Column::Epoch.eq(batch.epoch))
+        .filter(batches::Column::State.eq(BatchState::Leased));
+    Ok(held.one(db).await?.is_some())
 }

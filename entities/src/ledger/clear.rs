@@ -66,7 +66,7 @@ pub async fn wipe_if_held(
     rotation: &rotations::Model,
 ) -> Result<(), LedgerError> {
     let held = rotations::Entity::update_many()
-        .col_expr(rotations::Column::StepLeaseUntil, super::time::now_plus(txn, super::steps::STEP_LEASE_MS))
+        .col_expr(rotations::Column::StepLeaseUntil, super::time::now_plus(txn, super::time::LEASE_MS))
         .filter(rotations::Column::Id.eq(rotation.id))
         .filter(rotations::Column::StepEpoch.eq(rotation.step_epoch))
         .filter(rotations::Column::State.eq(RotationState::Clearing))

@@ -4,7 +4,7 @@
 use super::{
     LedgerError,
     read::{self, Condition},
-    time::now,
+    time::{LEASE_MS, is_over, now},
 };
 use crate::{
     rotations,
@@ -88,8 +88,8 @@ pub async fn ask(db: &impl ConnectionTrait, key_id: i64) -> Result<Clearing, Led
     let ready = matches!(status.state, RotationState::Waiting | RotationState::Clearing);
     let unmet: Vec<_> = status.gate.iter().filter(|c| !c.met).cloned().collect();
     if ready && unmet.is_empty() {
-        let failed = status.needs_attention;
-        let (code, detail) = (status.code.filter(|_| failed), status.detail.filter(|_| failed));
+        let waits = status.code.as_deref() != Some("clear_after");
+        let (code, detail) = (status.code.filter(|_| waits), status.detail.filter(|_| waits));
         let (gate, workers) = (status.gate, status.workers);
         return Ok(Clearing::Ready(Ready { state, rotation_id, gate, workers, code, detail }));
     }
@@ -104,9 +104,11 @@ pub async fn ask(db: &impl ConnectionTrait, key_id: i64) -> Result<Clearing, Led
 /// step that failed keeps its own pace: else a source that is away would be asked without a pause. Clears nothing
 /// by itself.
 pub async fn hurry_if_waited(db: &impl ConnectionTrait, rotation_id: i64) -> Result<bool, LedgerError> {
-    let free = Where::any()
-        .add(rotations::Column::StepLeaseUntil.is_null())
-        .add(Expr::col(rotations::Column::StepLeaseUntil).lt(now(db)));
+    let free = Where::any().add(rotations::Column::StepLeaseUntil.is_null()).add(is_over(
+        db,
+        rotations::Column::StepLeaseUntil,
+        LEASE_MS,
+    ));
     let hurried = rotations::Entity::update_many()
         .col_expr(rotations::Column::StepDueAt, now(db))
         .col_expr(rotations::Column::NextRingAt, Expr::value(0))

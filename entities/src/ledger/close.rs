@@ -44,6 +44,7 @@ pub async fn close_if_nothing_is_open(ledger: &Ledger, actor: &str, rotation_id:
         .col_expr(rotations::Column::NextRingAt, Expr::value(0))
         .col_expr(rotations::Column::StepLeaseUntil, Expr::value(Option::<i64>::None))
         .col_expr(rotations::Column::StepCode, Expr::value(Option::<String>::None))
+        .col_expr(rotations::Column::StepSince, Expr::value(Option::<i64>::None))
         .col_expr(rotations::Column::StepDetail, Expr::value(Option::<String>::None))
         .filter(rotations::Column::Id.eq(rotation_id))
         .filter(may::<RotationState>(rotations::Column::State, RotationEvent::Prove))

@@ -2,7 +2,10 @@
 
 use super::{
     LedgerError, faults, operations,
-    time::{now, now_plus},
+    time::{
+        BATCH_PAUSE_MAX_MS, LEADER_LEASE_MS, LEASE_MS, STEP_PAUSE_MAX_MS, has_come, is_over, is_to_come, now, now_plus,
+        still_runs,
+    },
 };
 use crate::{
     batches, identity, rotations,
@@ -14,16 +17,15 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, IntoColumnRef, Query, SelectStatement, SimpleExpr},
 };
 
-/// How long a leader leads without a sign of life.
-pub const LEADER_LEASE_MS: i64 = 5_000;
-/// A ring that led to no claim for so long is repeated.
-pub const RING_AGAIN_MS: i64 = 60_000;
+pub use super::time::RING_AGAIN_MS;
 
 /// Takes or keeps the lead. Two leaders at once only ring twice.
 pub async fn lead_if_free(db: &impl ConnectionTrait, worker: &str) -> Result<bool, LedgerError> {
-    let free = Condition::any()
-        .add(identity::Column::Leader.eq(worker))
-        .add(Expr::col(identity::Column::LeaderUntil).lt(now(db)));
+    let free = Condition::any().add(identity::Column::Leader.eq(worker)).add(is_over(
+        db,
+        identity::Column::LeaderUntil,
+        LEADER_LEASE_MS,
+    ));
     let led = identity::Entity::update_many()
         .col_expr(identity::Column::Leader, Expr::value(worker))
         .col_expr(identity::Column::LeaderUntil, now_plus(db, LEADER_LEASE_MS))
@@ -107,9 +109,9 @@ pub async fn outstanding(db: &impl ConnectionTrait, of: &Of) -> Result<u64, Ledg
     let rung = batches::Column::State
         .eq(BatchState::Pending)
         .and(batches::Column::Rings.gt(0))
-        .and(Expr::col(batches::Column::NextRingAt).gt(now(db)))
-        .and(Expr::col(batches::Column::DueAt).lte(now(db)));
-    let held = batches::Column::State.eq(BatchState::Leased).and(Expr::col(batches::Column::LeaseUntil).gte(now(db)));
+        .and(is_to_come(db, batches::Column::NextRingAt, RING_AGAIN_MS))
+        .and(has_come(db, batches::Column::DueAt, BATCH_PAUSE_MAX_MS));
+    let held = batches::Column::State.eq(BatchState::Leased).and(still_runs(db, batches::Column::LeaseUntil, LEASE_MS));
     let found = batches::Entity::find()
         .filter(batches::Column::RotationId.in_subquery(rotations_that_go_on()))
         .filter(of.condition())
@@ -128,9 +130,10 @@ pub struct Due {
 
 /// Batches to ring for, oldest first: pending and due, or held by somebody whose lease has run out.
 pub async fn due_batches(db: &impl ConnectionTrait, of: &Of, limit: u64) -> Result<Vec<Due>, LedgerError> {
-    let pending = batches::Column::State.eq(BatchState::Pending).and(Expr::col(batches::Column::DueAt).lte(now(db)));
+    let pending =
+        batches::Column::State.eq(BatchState::Pending).and(has_come(db, batches::Column::DueAt, BATCH_PAUSE_MAX_MS));
     let orphaned =
-        batches::Column::State.eq(BatchState::Leased).and(Expr::col(batches::Column::LeaseUntil).lt(now(db)));
+        batches::Column::State.eq(BatchState::Leased).and(is_over(db, batches::Column::LeaseUntil, LEASE_MS));
     let found = batches::Entity::find()
         .select_only()
         .columns([batches::Column::Id, batches::Column::Rings])
@@ -139,7 +142,7 @@ pub async fn due_batches(db: &impl ConnectionTrait, of: &Of, limit: u64) -> Resu
         .filter(of.condition())
         .filter(
             Condition::any()
-                .add(pending.and(Expr::col(batches::Column::NextRingAt).lte(now(db))))
+                .add(pending.and(has_come(db, batches::Column::NextRingAt, RING_AGAIN_MS)))
                 .add(orphaned.and(rung_before(db, batches::Column::NextRingAt, batches::Column::LeaseUntil))),
         )
         .order_by_asc(batches::Column::Id)
@@ -147,15 +150,35 @@ pub async fn due_batches(db: &impl ConnectionTrait, of: &Of, limit: u64) -> Resu
     Ok(found.into_model().all(db).await?)
 }
 
-/// Not rung lately, or rung last before the lease ran out: whoever that ring found is dead.
+/// Not rung lately, or rung last before the lease ran out: whoever that ring found is dead. A lease that is over because it
+/// lies too far ahead says nothing of when its owner died.
 pub(super) fn rung_before(
     db: &impl ConnectionTrait,
-    next_ring_at: impl IntoColumnRef,
-    lease_until: impl IntoColumnRef,
+    next_ring_at: impl IntoColumnRef + Clone,
+    lease_until: impl IntoColumnRef + Clone,
 ) -> SimpleExpr {
-    let next_ring_at = Expr::col(next_ring_at);
-    let before = next_ring_at.clone().lte(Expr::col(lease_until).add(RING_AGAIN_MS));
-    next_ring_at.lte(now(db)).or(before)
+    let before = Expr::col(next_ring_at.clone())
+        .lte(Expr::col(lease_until.clone()).add(RING_AGAIN_MS))
+        .and(Expr::col(lease_until).lt(now(db)));
+    has_come(db, next_ring_at, RING_AGAIN_MS).or(before)
+}
+
+/// Makes everything open of a rotation due for a ring at once: what was rung while it stood still was claimed by nobody, and
+/// its messages are gone.
+pub(super) async fn ring_again(txn: &impl ConnectionTrait, rotation_id: i64) -> Result<(), LedgerError> {
+    batches::Entity::update_many()
+        .col_expr(batches::Column::NextRingAt, Expr::value(0))
+        .filter(batches::Column::RotationId.eq(rotation_id))
+        .filter(batches::Column::State.eq(BatchState::Pending))
+        .filter(batches::Column::NextRingAt.ne(0))
+        .exec(txn)
+        .await?;
+    rotations::Entity::update_many()
+        .col_expr(rotations::Column::NextRingAt, Expr::value(0))
+        .filter(rotations::Column::Id.eq(rotation_id))
+        .exec(txn)
+        .await?;
+    Ok(())
 }
 
 /// Notes that batches are about to be rung.
@@ -185,15 +208,15 @@ pub async fn unnote_batch_rings(db: &impl ConnectionTrait, ids: &[i64]) -> Resul
 
 /// Open rotations whose step nobody holds and whose time has come.
 pub async fn due_rotations(db: &impl ConnectionTrait) -> Result<Vec<rotations::Model>, LedgerError> {
-    let due = Expr::col(rotations::Column::NextRingAt).lte(now(db));
-    let orphaned = Expr::col(rotations::Column::StepLeaseUntil).lt(now(db));
+    let due = has_come(db, rotations::Column::NextRingAt, RING_AGAIN_MS);
+    let orphaned = is_over(db, rotations::Column::StepLeaseUntil, LEASE_MS);
     let free = Condition::any()
         .add(rotations::Column::StepLeaseUntil.is_null().and(due))
         .add(orphaned.and(rung_before(db, rotations::Column::NextRingAt, rotations::Column::StepLeaseUntil)));
     let found = rotations::Entity::find()
         .filter(rotations::Column::OpenKeyset.is_not_null())
         .filter(rotations::Column::PausedAt.is_null())
-        .filter(Expr::col(rotations::Column::StepDueAt).lte(now(db)))
+        .filter(has_come(db, rotations::Column::StepDueAt, STEP_PAUSE_MAX_MS))
         .filter(free);
     Ok(found.order_by_asc(rotations::Column::Id).all(db).await?)
 }

@@ -69,7 +69,7 @@ struct Group {
 pub async fn failures(db: &impl ConnectionTrait, rotation_id: i64) -> Result<Vec<Failures>, LedgerError> {
     read::rotation(db, rotation_id).await?;
     let tables: BTreeMap<i64, String> =
-        plan::tables(db, rotation_id).await?.into_iter().map(|t| (t.id, t.path())).collect();
+        plan::every_table(db, rotation_id).await?.into_iter().map(|t| (t.id, t.path())).collect();
     let tell = |failed, group: Group, sample: String| {
         let code = group.code.unwrap_or_else(|| "unknown".to_owned());
         let (nature, advice) = cause(&code);

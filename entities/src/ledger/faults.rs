@@ -8,7 +8,7 @@ use super::{
     LedgerError,
     attempts::{AttemptOutcome, note_end},
     report::held,
-    time::{now, now_plus},
+    time::{BATCH_PAUSE_MAX_MS, has_come, is_to_come, now, now_plus, pause_until},
 };
 use crate::{
     batches,
@@ -46,13 +46,13 @@ pub async fn give_back_if_held(
     fault: Fault<'_>,
     barren_claims: i32,
 ) -> Result<bool, LedgerError> {
-    let again = now_plus(txn, fault.batch_again_in_ms);
+    let again = pause_until(txn, fault.batch_again_in_ms, BATCH_PAUSE_MAX_MS);
     let released = held(batch, BatchEvent::Release)
         .col_expr(batches::Column::LeaseUntil, Expr::value(Option::<i64>::None))
         .col_expr(batches::Column::BarrenClaims, Expr::value(barren_claims))
         .col_expr(batches::Column::Faults, Expr::col(batches::Column::Faults).add(1))
-        .col_expr(batches::Column::DueAt, again.clone())
-        .col_expr(batches::Column::NextRingAt, again)
+        .col_expr(batches::Column::DueAt, again)
+        .col_expr(batches::Column::NextRingAt, Expr::value(0))
         .col_expr(batches::Column::Code, Expr::value(fault.code))
         .col_expr(batches::Column::Detail, Expr::value(fault.detail));
     if released.exec(txn).await?.rows_affected != 1 {
@@ -64,7 +64,7 @@ pub async fn give_back_if_held(
         .col_expr(Column::FaultCode, Expr::value(fault.code))
         .col_expr(Column::FaultDetail, Expr::value(fault.detail))
         .col_expr(Column::FaultSince, Expr::col(Column::FaultSince).if_null(now(txn)))
-        .col_expr(Column::FaultUntil, now_plus(txn, fault.table_again_in_ms))
+        .col_expr(Column::FaultUntil, pause_until(txn, fault.table_again_in_ms, BATCH_PAUSE_MAX_MS))
         .filter(Column::Id.eq(table.id))
         .filter(Column::Faults.eq(table.faults))
         .exec(txn)
@@ -107,7 +107,7 @@ pub(super) async fn leave(db: &impl ConnectionTrait, table: &planned_tables::Mod
         .col_expr(Column::FaultUntil, now_plus(db, TRIAL_MS))
         .filter(Column::Id.eq(table.id))
         .filter(Column::Faults.eq(table.faults))
-        .filter(Expr::col(Column::FaultUntil).lte(now(db)))
+        .filter(has_come(db, Column::FaultUntil, BATCH_PAUSE_MAX_MS))
         .exec(db)
         .await?;
     Ok(if tries.rows_affected == 1 { Leave::ToTry } else { Leave::Refused })
@@ -131,6 +131,6 @@ pub(super) fn pausing(db: &impl ConnectionTrait) -> SelectStatement {
         .select_only()
         .column(Column::Id)
         .filter(Column::Faults.gt(0))
-        .filter(Expr::col(Column::FaultUntil).gt(now(db)));
+        .filter(is_to_come(db, Column::FaultUntil, BATCH_PAUSE_MAX_MS));
     sea_orm::QueryTrait::into_query(pausing)
 }

@@ -63,6 +63,7 @@ pub async fn dismiss(
     let dismissed = rotations::Entity::update_many()
         .col_expr(rotations::Column::HoldAt, Expr::value(Option::<i64>::None))
         .col_expr(rotations::Column::HoldDetail, Expr::value(Option::<String>::None))
+        .col_expr(rotations::Column::StepDueAt, Expr::value(0))
         .col_expr(rotations::Column::NextRingAt, Expr::value(0))
         .filter(rotations::Column::Id.eq(rotation_id))
         .filter(rotations::Column::HoldAt.is_not_null())

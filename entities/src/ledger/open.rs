@@ -1,6 +1,6 @@
 //! Opening a rotation: at most one a keyset, and the same request again finds the same one.
 
-use super::{LedgerError, audit, keys as ledger_keys, time::now_ms};
+use super::{LedgerError, audit, keys as ledger_keys, throttle::Limits, time::now_ms};
 use crate::{
     keysets, rotations,
     state::{KeyState, RotationState},
@@ -29,6 +29,28 @@ pub struct Request {
     pub batch_rows: i32,
     /// Its clearing waits until somebody other than `actor` has approved it.
     pub needs_approval: bool,
+    /// What it is allowed, from its first row on.
+    pub limits: Limits,
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+impl Request {
+    /// Refuses numbers that no rotation can keep, whichever way they came: a time that overflows would be over at once.
+    fn demand_in_range(&self) -> Result<(), LedgerError> {
+        let given = [
+            ("clear_after_ms", self.clear_after_ms, 0..=36_500 * DAY_MS),
+            ("writer_ttl_ms", self.writer_ttl_ms, 0..=365 * DAY_MS),
+            ("batch_rows", self.batch_rows.into(), 1..=1_000_000),
+        ];
+        match given.iter().find(|(_, n, range)| !range.contains(n)) {
+            None => self.limits.demand_in_range(),
+            Some((what, n, range)) => Err(LedgerError::refused(
+                "invalid_rotation",
+                format!("{what} is {n}, and a rotation takes {} to {}: ask for less", range.start(), range.end()),
+            )),
+        }
+    }
 }
 
 /// What came of it.
@@ -58,6 +80,7 @@ pub async fn open_if_none_is(txn: &impl ConnectionTrait, request: &Request) -> R
         ));
     }
     check_the_key(txn, request).await?;
+    request.demand_in_range()?;
     let row = rotations::ActiveModel {
         keyset: Set(request.keyset.clone()),
         open_keyset: Set(Some(request.keyset.clone())),
@@ -70,6 +93,9 @@ pub async fn open_if_none_is(txn: &impl ConnectionTrait, request: &Request) -> R
         writer_ttl_ms: Set(request.writer_ttl_ms),
         batch_rows: Set(request.batch_rows),
         needs_approval: Set(request.needs_approval),
+        limit_rows_per_second: Set(request.limits.rows_per_second),
+        limit_lanes: Set(request.limits.lanes),
+        limit_batches: Set(request.limits.batches),
         requested_at: Set(now_ms(txn).await?),
         ..rotations::not_begun()
     };
@@ -77,6 +103,7 @@ pub async fn open_if_none_is(txn: &impl ConnectionTrait, request: &Request) -> R
     let after = json!({
         "keyset": request.keyset, "to_key_id": request.to_key_id, "reason": request.reason,
         "clear_after_ms": request.clear_after_ms, "needs_approval": request.needs_approval,
+        "limits": request.limits,
     });
     let subject = format!("rotation {id}");
     audit::record(

@@ -65,7 +65,7 @@ pub async fn batches(
         found = found.filter(batches::Column::Id.gt(after));
     }
     let found = found.all(db).await?;
-    let paths = super::plan::tables(db, rotation_id).await?;
+    let paths = super::plan::every_table(db, rotation_id).await?;
     let with_path = |b: batches::Model| {
         let path = path_of(&paths, b.planned_table_id);
         (b, path)
@@ -77,7 +77,7 @@ pub async fn batches(
 pub async fn batch(db: &impl ConnectionTrait, id: i64) -> Result<(batches::Model, String), LedgerError> {
     let found = batches::Entity::find_by_id(id).one(db).await?;
     let found = found.ok_or_else(|| unknown_batch(id))?;
-    let paths = super::plan::tables(db, found.rotation_id).await?;
+    let paths = super::plan::every_table(db, found.rotation_id).await?;
     let path = path_of(&paths, found.planned_table_id);
     Ok((found, path))
 }
@@ -109,7 +109,7 @@ pub async fn quarantine(
         found = found.filter(quarantine::Column::Id.lt(before));
     }
     let found = found.all(db).await?;
-    let paths = super::plan::tables(db, rotation_id).await?;
+    let paths = super::plan::every_table(db, rotation_id).await?;
     let with_path = |q: quarantine::Model| {
         let path = path_of(&paths, q.planned_table_id);
         (q, path)

@@ -1,6 +1,10 @@
 //! Planning: the rotation's key, its tables, its batches. Every write demands the held step.
 
-use super::{LedgerError, after, audit, may, steps};
+mod replan;
+
+pub use replan::{is_outdated, is_pinned_as, leave_table_if_held, recut_table_if_held, reopen_if_held};
+
+use super::{LedgerError, after, audit, may, now_ms, steps};
 use crate::{
     batches, catalog, planned_tables, rotations,
     state::{BatchState, RotationEvent, RotationState},
@@ -51,8 +55,18 @@ pub async fn name_key_if_held(
     if named.rows_affected == 1 { Ok(()) } else { Err(LedgerError::LeaseLost) }
 }
 
-/// The rotation's tables, in the order in which they were pinned.
+/// The tables that are in the rotation's plan, in the order in which they were pinned.
 pub async fn tables(db: &impl ConnectionTrait, rotation_id: i64) -> Result<Vec<planned_tables::Model>, LedgerError> {
+    let mut found = every_table(db, rotation_id).await?;
+    found.retain(|t| t.left_at.is_none());
+    Ok(found)
+}
+
+/// The same with those that have left the plan.
+pub async fn every_table(
+    db: &impl ConnectionTrait,
+    rotation_id: i64,
+) -> Result<Vec<planned_tables::Model>, LedgerError> {
     let found = planned_tables::Entity::find().filter(planned_tables::Column::RotationId.eq(rotation_id));
     Ok(found.order_by_asc(planned_tables::Column::Id).all(db).await?)
 }
@@ -85,29 +99,6 @@ pub async fn pin_table(
     planned_tables::Entity::insert(row)
         .on_conflict(OnConflict::columns(unique).do_nothing().to_owned())
         .exec_without_returning(db)
-        .await?;
-    Ok(())
-}
-
-/// Takes a column that was registered since into a pinned table: all of it is cut anew, and what is
-/// current by then is found current.
-pub async fn repin_table_if_held(
-    txn: &impl ConnectionTrait,
-    rotation: &rotations::Model,
-    table: &planned_tables::Model,
-    columns: &[catalog::Model],
-    max_key: Option<String>,
-) -> Result<(), LedgerError> {
-    if !steps::renew_if_held(txn, rotation.id, rotation.step_epoch).await? {
-        return Err(LedgerError::LeaseLost);
-    }
-    planned_tables::Entity::update_many()
-        .col_expr(planned_tables::Column::Columns, Expr::value(json!(columns).to_string()))
-        .col_expr(planned_tables::Column::PlannedUpTo, Expr::value(Option::<String>::None))
-        .col_expr(planned_tables::Column::PlanningDone, Expr::value(max_key.is_none()))
-        .col_expr(planned_tables::Column::MaxKey, Expr::value(max_key))
-        .filter(planned_tables::Column::Id.eq(table.id))
-        .exec(txn)
         .await?;
     Ok(())
 }
@@ -183,29 +174,35 @@ pub(crate) fn new_batch(
     }
 }
 
-/// Notes that every table is cut into batches.
-pub async fn finish_if_held(db: &impl ConnectionTrait, rotation: &rotations::Model) -> Result<(), LedgerError> {
+/// When the rotation's key became active. A time that lies ahead is by a clock that was wrong then or is now, and becomes this
+/// moment: a wait that is counted from it would last until the clock comes back.
+pub async fn promoted_by_now(db: &impl ConnectionTrait, rotation: &rotations::Model) -> Result<i64, LedgerError> {
+    let (promoted_at, now) = (rotation.promoted_at.unwrap_or_default(), now_ms(db).await?);
+    if promoted_at <= now {
+        return Ok(promoted_at);
+    }
+    rotations::Entity::update_many()
+        .col_expr(rotations::Column::PromotedAt, Expr::value(now))
+        .filter(rotations::Column::Id.eq(rotation.id))
+        .filter(rotations::Column::PromotedAt.eq(promoted_at))
+        .exec(db)
+        .await?;
+    Ok(now)
+}
+
+/// Notes that every table is cut into batches, in the caller's transaction. False: the registered columns have changed
+/// meanwhile, and nothing was noted. Whoever forgets a column waits for the rotation's lock, which this has.
+pub async fn finish_if_held(txn: &impl ConnectionTrait, rotation: &rotations::Model) -> Result<bool, LedgerError> {
+    super::read::locked(txn, rotation.id).await?;
+    if replan::is_outdated(txn, rotation).await? {
+        return Ok(false);
+    }
     let finished = rotations::Entity::update_many()
         .col_expr(rotations::Column::PlanningDone, Expr::value(true))
         .filter(rotations::Column::Id.eq(rotation.id))
         .filter(rotations::Column::StepEpoch.eq(rotation.step_epoch))
         .filter(rotations::Column::State.eq(RotationState::Reencrypting))
-        .exec(db)
-        .await?;
-    if finished.rows_affected == 1 { Ok(()) } else { Err(LedgerError::LeaseLost) }
-}
-
-/// Sends a rotation that is proving back to plan what was registered since.
-pub async fn reopen_if_held(
-    txn: &impl ConnectionTrait,
-    actor: &str,
-    rotation: &rotations::Model,
-) -> Result<(), LedgerError> {
-    advance_if_held(txn, actor, rotation, RotationEvent::Replan).await?;
-    rotations::Entity::update_many()
-        .col_expr(rotations::Column::PlanningDone, Expr::value(false))
-        .filter(rotations::Column::Id.eq(rotation.id))
         .exec(txn)
         .await?;
-    Ok(())
+    if finished.rows_affected == 1 { Ok(true) } else { Err(LedgerError::LeaseLost) }
 }

@@ -2,19 +2,18 @@
 
 use super::{
     LedgerError, audit,
-    time::{now, now_ms, now_plus},
+    time::{LEASE_MS, now, now_ms, seen_within, still_runs},
 };
 use crate::{batches, rotations, state::BatchState, workers};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
     ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, ExprTrait, OnConflict, Query},
+    sea_query::{ExprTrait, OnConflict, Query},
 };
 use serde_json::json;
 use std::collections::HashMap;
 
-/// A worker that was not seen for so long is taken for dead.
-pub const ALIVE_MS: i64 = 30_000;
+pub use super::time::ALIVE_MS;
 
 /// What a worker says of itself.
 #[derive(Clone, Debug)]
@@ -73,9 +72,11 @@ pub async fn beat(db: &impl ConnectionTrait, sign: &Sign) -> Result<bool, Ledger
 
 /// Workers that are alive.
 pub async fn alive(db: &impl ConnectionTrait) -> Result<Vec<workers::Model>, LedgerError> {
-    let found = workers::Entity::find()
-        .filter(workers::Column::State.ne("stopped"))
-        .filter(Expr::col(workers::Column::SeenAt).gt(now_plus(db, -ALIVE_MS)));
+    let found = workers::Entity::find().filter(workers::Column::State.ne("stopped")).filter(seen_within(
+        db,
+        workers::Column::SeenAt,
+        ALIVE_MS,
+    ));
     Ok(found.order_by_asc(workers::Column::Name).all(db).await?)
 }
 
@@ -114,7 +115,8 @@ pub async fn remembered(db: &impl ConnectionTrait) -> Result<Vec<Remembered>, Le
     Ok(found
         .into_iter()
         .map(|worker| Remembered {
-            unseen_ms: at - worker.seen_at,
+            // A sign of life from a clock that was ahead is no newer than any other.
+            unseen_ms: (at - worker.seen_at).abs(),
             batches: held.remove(&worker.name).unwrap_or_default(),
             worker,
         })
@@ -134,7 +136,7 @@ async fn held(db: &impl ConnectionTrait) -> Result<HashMap<String, Vec<i64>>, Le
         .filter(batches::Column::RotationId.in_subquery(going))
         .filter(batches::Column::State.eq(BatchState::Leased))
         .filter(batches::Column::Worker.is_not_null())
-        .filter(Expr::col(batches::Column::LeaseUntil).gt(now(db)))
+        .filter(still_runs(db, batches::Column::LeaseUntil, LEASE_MS))
         .order_by_asc(batches::Column::Id)
         .into_tuple()
         .all(db)
@@ -190,7 +192,7 @@ async fn has_drained(db: &impl ConnectionTrait, name: &str) -> Result<bool, Ledg
 
 /// Forgets workers that were last seen more than a day ago.
 pub async fn forget_the_long_gone(db: &impl ConnectionTrait) -> Result<(), LedgerError> {
-    let day_ago = now(db).sub(86_400_000_i64);
-    workers::Entity::delete_many().filter(Expr::col(workers::Column::SeenAt).lt(day_ago)).exec(db).await?;
+    let lately = seen_within(db, workers::Column::SeenAt, 86_400_000);
+    workers::Entity::delete_many().filter(lately.not()).exec(db).await?;
     Ok(())
 }

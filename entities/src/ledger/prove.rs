@@ -64,6 +64,7 @@ pub async fn record_if_held(
         .col_expr(rotations::Column::ProvedAt, Expr::value(proved_at))
         .col_expr(rotations::Column::WaitedMs, Expr::value(0))
         .col_expr(rotations::Column::WaitedAt, Expr::value(Option::<i64>::None))
+        .col_expr(rotations::Column::Replans, Expr::value(0))
         // An approval is of one proof.
         .col_expr(rotations::Column::ApprovedAt, Expr::value(Option::<i64>::None))
         .col_expr(rotations::Column::ApprovedBy, Expr::value(Option::<String>::None))
@@ -100,6 +101,28 @@ pub async fn void_if_held(
     rotation: &rotations::Model,
 ) -> Result<(), LedgerError> {
     plan::advance_if_held(txn, actor, rotation, RotationEvent::VoidProof).await?;
+    voided(txn, actor, rotation).await
+}
+
+/// The same by a person, who holds no step: whoever does loses it. Refused once a key is destroyed. The rotation was read under
+/// its lock, in the caller's transaction.
+pub(super) async fn void_from_outside(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    rotation: &rotations::Model,
+) -> Result<(), LedgerError> {
+    rotations::Entity::update_many()
+        .col_expr(rotations::Column::StepEpoch, Expr::value(rotation.step_epoch + 1))
+        .col_expr(rotations::Column::StepDueAt, Expr::value(0))
+        .col_expr(rotations::Column::NextRingAt, Expr::value(0))
+        .filter(rotations::Column::Id.eq(rotation.id))
+        .exec(txn)
+        .await?;
+    let rotation = rotations::Model { step_epoch: rotation.step_epoch + 1, ..rotation.clone() };
+    void_if_held(txn, actor, &rotation).await
+}
+
+async fn voided(txn: &impl ConnectionTrait, actor: &str, rotation: &rotations::Model) -> Result<(), LedgerError> {
     void(txn, rotation.id).await?;
     rotations::Entity::update_many()
         .col_expr(rotations::Column::ProvedAt, Expr::value(Option::<i64>::None))

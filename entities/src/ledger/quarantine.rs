@@ -101,6 +101,24 @@ pub async fn settle_table(txn: &impl ConnectionTrait, planned_table_id: i64) -> 
     settle(txn, rows).await
 }
 
+/// Settles the rows of a table that stand in columns other than these: their columns were forgotten, so that nothing of theirs
+/// is re-encrypted any longer. Says how many there were.
+pub(super) async fn settle_forgotten(
+    txn: &impl ConnectionTrait,
+    planned_table_id: i64,
+    columns: &[&str],
+) -> Result<u64, LedgerError> {
+    let settled = quarantine::Entity::update_many()
+        .col_expr(quarantine::Column::State, Expr::value(QuarantineState::Resolved))
+        .col_expr(quarantine::Column::Live, kept::live_unless_kept())
+        .col_expr(quarantine::Column::Note, Expr::value("its column was forgotten"))
+        .col_expr(quarantine::Column::ResolvedAt, now(txn))
+        .filter(quarantine::Column::PlannedTableId.eq(planned_table_id))
+        .filter(quarantine::Column::ColumnName.is_not_in(columns.iter().copied()))
+        .filter(quarantine::Column::State.is_in(QuarantineState::UNRESOLVED));
+    Ok(settled.exec(txn).await?.rows_affected)
+}
+
 async fn settle(txn: &impl ConnectionTrait, rows: sea_orm::UpdateMany<quarantine::Entity>) -> Result<(), LedgerError> {
     rows.col_expr(quarantine::Column::State, Expr::value(QuarantineState::Resolved))
         .col_expr(quarantine::Column::Live, kept::live_unless_kept())

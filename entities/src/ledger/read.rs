@@ -4,10 +4,11 @@ pub use super::{gate::Condition, time_left::TimeLeft, writers::WriterStatus};
 
 use super::{
     LedgerError, cancel,
+    failures::{Nature, cause},
     gate::gate,
     keys as ledger_keys, now_ms, plan, presence, samples,
     summary::summary,
-    throttle::{Limits, Pace},
+    throttle::Limits,
     time_left::{IN_GENERAL_MS, Seen, Speed, speed},
     writers,
 };
@@ -113,6 +114,8 @@ pub struct RotationStatus {
     pub code: Option<String>,
     /// The same for people.
     pub detail: Option<String>,
+    /// For how long its step has had this code, milliseconds.
+    pub code_for_ms: Option<i64>,
     /// Rows in its batches.
     pub rows: i64,
     /// Rows that were looked at.
@@ -224,7 +227,11 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
     let goes_on = matches!(r.state, RotationState::Planning | RotationState::Reencrypting);
     let fault = tables.iter().filter(|_| goes_on).find_map(|t| Some((&t.table, t.fault.as_ref()?)));
     let lasting_fault = fault.is_some_and(|(_, fault)| fault.for_ms >= FAULT_PASSES_MS);
-    let waits_for_a_person = to_be_approved || lasting_fault || (r.step_code.is_some() && r.step_failures > 0);
+    let code_for_ms = match r.step_since {
+        Some(since) => Some(std::cmp::max(now_ms(db).await? - since, 0)),
+        None => None,
+    };
+    let waits_for_a_person = to_be_approved || lasting_fault || fails_for_a_person(&r, code_for_ms.unwrap_or(0));
     let (code, detail) = match (&r.step_code, fault) {
         (None, Some((table, fault))) => (Some(fault.code.clone()), Some(format!("{table}: {}", fault.detail))),
         _ => (r.step_code.clone(), r.step_detail.clone()),
@@ -248,6 +255,7 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
         throttled_ms: r.throttled_ms.unwrap_or(0),
         code: r.hold_at.map(|_| "key_used".to_owned()).or(code),
         detail: r.hold_detail.clone().or(detail),
+        code_for_ms: code_for_ms.filter(|_| r.hold_at.is_none()),
         rows,
         rows_done,
         rows_per_second: speed.map(|s| (s.lately * 10.0).round() / 10.0),
@@ -284,6 +292,15 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
     Ok(status)
 }
 
+/// What passes by itself is a person's only once it has not passed for so long.
+const PASSES_WITHIN_MS: i64 = 300_000;
+
+/// Its step fails, and at something that a person has to mend.
+fn fails_for_a_person(r: &rotations::Model, for_ms: i64) -> bool {
+    let Some(code) = r.step_code.as_deref().filter(|_| r.step_failures > 0) else { return false };
+    cause(code).0 != Nature::Transient || for_ms >= PASSES_WITHIN_MS
+}
+
 async fn throttle_status(
     db: &impl ConnectionTrait,
     r: &rotations::Model,
@@ -294,7 +311,7 @@ async fn throttle_status(
     Ok(Some(ThrottleStatus {
         code,
         reason: r.pace_reason.clone().unwrap_or_default(),
-        stopped: r.pace() == Pace::Stopped,
+        stopped: r.is_stopped(),
         rows_per_hour: r.pace_rows_per_hour.filter(|rows| *rows > 0),
         for_ms: r.pace_since.map_or(0, |since| std::cmp::max(now - since, 0)),
     }))
@@ -311,7 +328,7 @@ async fn speed_now(
     }
     let now = Seen { at: now_ms(db).await?, rows_done };
     // Later ones are read, too: they are there when the clock was set back.
-    let seen = samples::of_rotation(db, r.id, now.at - IN_GENERAL_MS..=i64::MAX).await?;
+    let seen = samples::of_rotation(db, r.id, now.at - IN_GENERAL_MS..=now.at + samples::AHEAD_MAX_MS).await?;
     let seen: Vec<Seen> = seen.iter().map(|s| Seen { at: s.at, rows_done: s.rows_done }).collect();
     Ok(speed(&seen, now))
 }

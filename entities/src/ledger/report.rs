@@ -3,10 +3,9 @@
 use super::{
     LedgerError, after,
     attempts::{AttemptOutcome, note_end},
-    claim::LEASE_MS,
     faults, may, plan,
     throttle::{self, Pace},
-    time::{now, now_plus},
+    time::{BATCH_PAUSE_MAX_MS, LEASE_MS, now, now_plus, pause_until},
 };
 use crate::{
     batches, planned_tables, progress, quarantine, rotations,
@@ -85,7 +84,9 @@ pub async fn checkpoint_if_held(
         r.paused_at.is_none() && matches!(r.state, RotationState::Planning | RotationState::Reencrypting)
     };
     match rotation.filter(goes_on) {
-        Some(r) if !throttle::is_surplus(txn, batch, r.limit_lanes).await? => Ok(Hold::Held(r.pace())),
+        Some(r) if !throttle::is_surplus(txn, batch, r.limit_lanes).await? => {
+            Ok(Hold::Held(throttle::pace_of(txn, &r).await?))
+        }
         _ => Ok(Hold::Paused),
     }
 }
@@ -152,8 +153,8 @@ async fn released(
     let mut release = held(batch, BatchEvent::Release)
         .col_expr(batches::Column::LeaseUntil, Expr::value(Option::<i64>::None))
         .col_expr(batches::Column::BarrenClaims, Expr::value(barren_claims))
-        .col_expr(batches::Column::DueAt, now_plus(txn, again_in_ms))
-        .col_expr(batches::Column::NextRingAt, now_plus(txn, again_in_ms));
+        .col_expr(batches::Column::DueAt, pause_until(txn, again_in_ms, BATCH_PAUSE_MAX_MS))
+        .col_expr(batches::Column::NextRingAt, Expr::value(0));
     if let Some((code, detail)) = failure {
         release = release
             .col_expr(batches::Column::Attempts, Expr::col(batches::Column::Attempts).add(1))

@@ -19,6 +19,9 @@ pub const KEPT_MS: i64 = 3_600_000;
 /// Between those that are kept of them.
 pub const KEPT_EVERY_MS: i64 = 300_000;
 
+/// Samples further ahead than this are by a clock that was wrong: no speed is told by them.
+pub const AHEAD_MAX_MS: i64 = 600_000;
+
 /// Notes how far a rotation is, at the cost of a query for each of its tables; a second sample of the same
 /// ten seconds changes nothing. One that stands still gets none: a gap tells that apart from slowness.
 pub async fn record_if_going(
@@ -55,10 +58,9 @@ pub async fn of_rotation(
     Ok(found.order_by_asc(samples::Column::At).all(db).await?)
 }
 
-/// Deletes what is older than an hour and not at a full five minutes, of every rotation.
+/// Deletes what is older than an hour and not at a full five minutes, and what lies too far ahead, of every rotation.
 pub async fn thin(db: &impl ConnectionTrait, now: i64) -> Result<u64, LedgerError> {
-    let thinned = samples::Entity::delete_many()
-        .filter(samples::Column::At.lt(now - KEPT_MS))
-        .filter(Expr::col(samples::Column::At).modulo(KEPT_EVERY_MS).ne(0));
+    let old = samples::Column::At.lt(now - KEPT_MS).and(Expr::col(samples::Column::At).modulo(KEPT_EVERY_MS).ne(0));
+    let thinned = samples::Entity::delete_many().filter(old.or(samples::Column::At.gt(now + AHEAD_MAX_MS)));
     Ok(thinned.exec(db).await?.rows_affected)
 }

@@ -7,14 +7,13 @@
 use super::{
     LedgerError, audit,
     secrets::{fits, hash_of, parts, random},
-    time::{now, now_ms, now_plus},
+    time::{CLOCK_SLACK_MS, has_come, now, now_ms, seen_within},
     tokens,
 };
 use crate::{sessions, tokens::Model as Token};
 use sea_orm::{
-    ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
-    sea_query::{Expr, ExprTrait},
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
+    sea_query::ExprTrait,
 };
 use serde_json::json;
 
@@ -53,7 +52,8 @@ pub async fn open_instead(
     before: Option<i64>,
 ) -> Result<(sessions::Model, String), LedgerError> {
     let (secret, opened_at) = (random::<32>()?, now_ms(txn).await?);
-    sessions::Entity::delete_many().filter(sessions::Column::ExpiresAt.lte(opened_at)).exec(txn).await?;
+    let over = has_come(txn, sessions::Column::ExpiresAt, ABSOLUTE_MS);
+    sessions::Entity::delete_many().filter(over).exec(txn).await?;
     let row = sessions::ActiveModel {
         token_id: Set(token.id),
         secret_hash: Set(hash_of(&secret)),
@@ -137,10 +137,13 @@ pub async fn is_usable(db: &impl ConnectionTrait, id: i64) -> Result<bool, Ledge
 }
 
 fn refusal(session: &sessions::Model, token: &Token, now: i64) -> Option<Refusal> {
+    // A time further ahead than any session's was written by a clock that was wrong: the session would outlive its limits.
+    let old = session.expires_at <= now || session.expires_at > now.saturating_add(ABSOLUTE_MS + CLOCK_SLACK_MS);
+    let idle = now.abs_diff(session.seen_at) >= IDLE_MS.unsigned_abs();
     match (session, token) {
         _ if session.closed_at.is_some() => Some(Refusal::Closed),
-        _ if session.expires_at <= now => Some(Refusal::Old),
-        _ if session.seen_at.saturating_add(IDLE_MS) <= now => Some(Refusal::Idle),
+        _ if old => Some(Refusal::Old),
+        _ if idle => Some(Refusal::Idle),
         _ if token.revoked_at.is_some() => Some(Refusal::Token(tokens::Refusal::Revoked)),
         _ if token.expires_at.is_some_and(|until| until <= now) => Some(Refusal::Token(tokens::Refusal::Expired)),
         _ => None,
@@ -149,7 +152,7 @@ fn refusal(session: &sessions::Model, token: &Token, now: i64) -> Option<Refusal
 
 /// Notes that a session was used, unless that was noted within the last minute.
 pub async fn note_use_if_stale(db: &impl ConnectionTrait, id: i64) -> Result<(), LedgerError> {
-    let stale = || Expr::col(sessions::Column::SeenAt).lte(now_plus(db, -USE_NOTED_MS));
+    let stale = || seen_within(db, sessions::Column::SeenAt, USE_NOTED_MS).not();
     // Asked first: a statement that may write waits on SQLite for whoever writes, and nearly always there is nothing to write.
     if sessions::Entity::find_by_id(id).filter(stale()).count(db).await? == 0 {
         return Ok(());

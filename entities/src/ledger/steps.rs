@@ -1,8 +1,8 @@
 //! The rotation's own steps (plan, prove, clear): one worker at a time, by lease and epoch.
 
 use super::{
-    LedgerError, audit, read,
-    time::{now, now_plus},
+    LedgerError, audit, dispatch, read,
+    time::{CLOCK_SLACK_MS, LEASE_MS, STEP_PAUSE_MAX_MS, has_come, is_over, now, now_plus, pause_until},
 };
 use crate::{rotations, state::RotationState};
 use sea_orm::{
@@ -10,9 +10,6 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait},
 };
 use serde_json::json;
-
-/// How long a step is held without a sign of life.
-pub const STEP_LEASE_MS: i64 = 30_000;
 
 /// Takes a rotation's step if it is due, not paused, in one of `states` and nobody holds it.
 pub async fn claim_if_due(
@@ -23,18 +20,20 @@ pub async fn claim_if_due(
 ) -> Result<Option<rotations::Model>, LedgerError> {
     // As with a batch, the epoch is named.
     let Some(seen) = rotations::Entity::find_by_id(rotation_id).one(db).await? else { return Ok(None) };
-    let lease_over = Condition::any()
-        .add(rotations::Column::StepLeaseUntil.is_null())
-        .add(Expr::col(rotations::Column::StepLeaseUntil).lt(now(db)));
+    let lease_over = Condition::any().add(rotations::Column::StepLeaseUntil.is_null()).add(is_over(
+        db,
+        rotations::Column::StepLeaseUntil,
+        LEASE_MS,
+    ));
     let claimed = rotations::Entity::update_many()
         .col_expr(rotations::Column::StepEpoch, Expr::value(seen.step_epoch + 1))
-        .col_expr(rotations::Column::StepLeaseUntil, now_plus(db, STEP_LEASE_MS))
+        .col_expr(rotations::Column::StepLeaseUntil, now_plus(db, LEASE_MS))
         .col_expr(rotations::Column::StepWorker, Expr::value(worker))
         .filter(rotations::Column::Id.eq(rotation_id))
         .filter(rotations::Column::StepEpoch.eq(seen.step_epoch))
         .filter(rotations::Column::State.is_in(states.iter().copied()))
         .filter(rotations::Column::PausedAt.is_null())
-        .filter(Expr::col(rotations::Column::StepDueAt).lte(now(db)))
+        .filter(has_come(db, rotations::Column::StepDueAt, STEP_PAUSE_MAX_MS))
         .filter(lease_over)
         .exec(db)
         .await?;
@@ -48,7 +47,7 @@ pub async fn claim_if_due(
 /// Holds on to a claimed step. False: somebody else has it, or it was paused.
 pub async fn renew_if_held(db: &impl ConnectionTrait, rotation_id: i64, epoch: i64) -> Result<bool, LedgerError> {
     let renewed = rotations::Entity::update_many()
-        .col_expr(rotations::Column::StepLeaseUntil, now_plus(db, STEP_LEASE_MS))
+        .col_expr(rotations::Column::StepLeaseUntil, now_plus(db, LEASE_MS))
         .filter(rotations::Column::Id.eq(rotation_id))
         .filter(rotations::Column::StepEpoch.eq(epoch))
         .filter(rotations::Column::PausedAt.is_null())
@@ -58,8 +57,16 @@ pub async fn renew_if_held(db: &impl ConnectionTrait, rotation_id: i64, epoch: i
 }
 
 /// Until when an ended rotation of this keyset may still have somebody at one of its steps: whoever held
-/// it when it was cancelled or turned round finds out when it renews, and its lease says when at the latest.
+/// it when it was cancelled or turned round finds out when it renews, and its lease says when at the latest. A lease that
+/// lies further ahead than any is by a clock that was wrong: a whole one is waited for instead, from now.
 pub async fn left_over_until(db: &impl ConnectionTrait, keyset: &str) -> Result<Option<i64>, LedgerError> {
+    rotations::Entity::update_many()
+        .col_expr(rotations::Column::StepLeaseUntil, now_plus(db, LEASE_MS))
+        .filter(rotations::Column::Keyset.eq(keyset))
+        .filter(rotations::Column::OpenKeyset.is_null())
+        .filter(Expr::col(rotations::Column::StepLeaseUntil).gt(now_plus(db, LEASE_MS + CLOCK_SLACK_MS)))
+        .exec(db)
+        .await?;
     let ended = rotations::Entity::find()
         .filter(rotations::Column::Keyset.eq(keyset))
         .filter(rotations::Column::OpenKeyset.is_null())
@@ -88,13 +95,33 @@ pub async fn leave_if_held(
     left: Left,
 ) -> Result<(), LedgerError> {
     let failures = Expr::col(rotations::Column::StepFailures);
+    let since = match &left.code {
+        None => Expr::value(Option::<i64>::None),
+        Some(code) => {
+            let same = Expr::col(rotations::Column::StepCode).eq(code).and(rotations::Column::StepSince.is_not_null());
+            Expr::case(same, Expr::col(rotations::Column::StepSince)).finally(now(db)).into()
+        }
+    };
     rotations::Entity::update_many()
         .col_expr(rotations::Column::StepLeaseUntil, Expr::value(Option::<i64>::None))
-        .col_expr(rotations::Column::StepDueAt, now_plus(db, left.again_in_ms))
-        .col_expr(rotations::Column::NextRingAt, now_plus(db, left.again_in_ms))
+        .col_expr(rotations::Column::StepDueAt, pause_until(db, left.again_in_ms, STEP_PAUSE_MAX_MS))
+        .col_expr(rotations::Column::NextRingAt, Expr::value(0))
         .col_expr(rotations::Column::StepFailures, if left.failed { failures.add(1) } else { Expr::value(0) })
+        .col_expr(rotations::Column::StepSince, since)
         .col_expr(rotations::Column::StepCode, Expr::value(left.code))
         .col_expr(rotations::Column::StepDetail, Expr::value(left.detail))
+        .filter(rotations::Column::Id.eq(rotation_id))
+        .filter(rotations::Column::StepEpoch.eq(epoch))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// Ends the lease of a step that was paused under its worker, and leaves the rest as it was. Changes nothing when another
+/// worker holds it by now.
+pub async fn let_go_if_held(db: &impl ConnectionTrait, rotation_id: i64, epoch: i64) -> Result<(), LedgerError> {
+    rotations::Entity::update_many()
+        .col_expr(rotations::Column::StepLeaseUntil, Expr::value(Option::<i64>::None))
         .filter(rotations::Column::Id.eq(rotation_id))
         .filter(rotations::Column::StepEpoch.eq(epoch))
         .exec(db)
@@ -124,7 +151,7 @@ pub async fn pause(
         .await
 }
 
-/// Lets a paused rotation go on where it was. In the caller's transaction; refused once it has ended. False: it was
+/// Lets a paused rotation resume where it was; everything open of it is due for a ring at once. In the caller's transaction; refused once it has ended. False: it was
 /// not paused, and nothing changed.
 pub async fn resume(txn: &impl ConnectionTrait, rotation_id: i64, actor: &str) -> Result<bool, LedgerError> {
     let rotation = read::locked(txn, rotation_id).await?;
@@ -133,12 +160,14 @@ pub async fn resume(txn: &impl ConnectionTrait, rotation_id: i64, actor: &str) -
         .col_expr(rotations::Column::PausedAt, Expr::value(Option::<i64>::None))
         .col_expr(rotations::Column::PausedBy, Expr::value(Option::<String>::None))
         .col_expr(rotations::Column::PausedReason, Expr::value(Option::<String>::None))
-        .col_expr(rotations::Column::NextRingAt, Expr::value(0))
         .filter(rotations::Column::Id.eq(rotation_id))
         .filter(rotations::Column::OpenKeyset.is_not_null())
         .filter(rotations::Column::PausedAt.is_not_null())
         .exec(txn)
         .await?;
+    if resumed.rows_affected == 1 {
+        dispatch::ring_again(txn, rotation_id).await?;
+    }
     let before = json!({"paused_by": rotation.paused_by, "reason": rotation.paused_reason});
     note(txn, resumed.rows_affected, rotation_id, actor, "rotation.resumed", (before, json!({}))).await
 }

@@ -13,13 +13,21 @@ pub(super) fn summary(s: &RotationStatus, planning_done: bool) -> String {
         return attention(s);
     }
     let idle = if s.workers == 0 { "; no worker is alive" } else { "" };
+    let waits = step_waits(s);
     match s.state {
         RotationState::Requested if s.workers == 0 => "requested; waits for a worker, and none is alive".to_owned(),
+        RotationState::Requested if !waits.is_empty() => format!("requested{waits}"),
         RotationState::Requested => "requested; waits for a worker to plan it".to_owned(),
-        RotationState::Planning => format!("planning: a new key, then batches of every table{idle}"),
+        RotationState::Planning => format!("planning: a new key, then batches of every table{waits}{idle}"),
         RotationState::Reencrypting => {
             let left = s.time_left.map(|left| format!(", {left}")).unwrap_or_default();
-            let waits = if planning_done { at_its_end(s) } else { String::new() };
+            let waits = if planning_done {
+                at_its_end(s)
+            } else if s.tables.iter().any(|t| t.fault.is_some()) {
+                String::new()
+            } else {
+                waits
+            };
             format!(
                 "re-encrypting {}{done}{left}{waits}{}{}{idle}",
                 counted(s.rows, "row", "rows"),
@@ -28,15 +36,16 @@ pub(super) fn summary(s: &RotationStatus, planning_done: bool) -> String {
             )
         }
         RotationState::Proving => {
-            format!("proving: {}{}{idle}", s.detail.as_deref().unwrap_or("fence, sweep and census"), throttled(s))
+            let what = s.detail.as_deref().unwrap_or("fence, sweep and census");
+            format!("proving: {what}{}{}{idle}", since(s), throttled(s))
         }
         RotationState::Waiting => match s.waiting_left_ms.unwrap_or(0) {
-            0 => format!("proved, and the waiting time is over; the old key is cleared next{idle}"),
+            0 => format!("proved, and the waiting time is over; the old key is cleared next{waits}{idle}"),
             left => {
                 format!("proved; the old key is suspended and is cleared in {}{}{idle}", length(left), once_approved(s))
             }
         },
-        RotationState::Clearing => format!("clearing the old key under held fences{idle}"),
+        RotationState::Clearing => format!("clearing the old key under held fences{waits}{idle}"),
         RotationState::Completed => "completed; the old key is destroyed".to_owned(),
         RotationState::Cancelled => {
             format!("cancelled{done}; values under both keys are readable, and the next rotation retires what is left")
@@ -45,6 +54,22 @@ pub(super) fn summary(s: &RotationStatus, planning_done: bool) -> String {
             let by = s.rolled_back_by.map_or_else(|| "a rotation".to_owned(), |id| format!("rotation {id}"));
             format!("rolled back; {by} took over, the other way")
         }
+    }
+}
+
+/// What its step waits for.
+fn step_waits(s: &RotationStatus) -> String {
+    let told_by_the_state = matches!(s.code.as_deref(), None | Some("clear_after" | "approval"));
+    let detail = s.detail.as_ref().filter(|_| !told_by_the_state);
+    detail.map(|detail| format!("; waits: {detail}{}", since(s))).unwrap_or_default()
+}
+
+/// For how long it has waited for the same, once that is a minute. A time that runs out says so itself.
+fn since(s: &RotationStatus) -> String {
+    let timed = matches!(s.code.as_deref(), Some("writer_ttl" | "clear_after"));
+    match s.code_for_ms {
+        Some(ms) if ms >= 60_000 && !timed => format!(" (for {} by now)", length(ms)),
+        _ => String::new(),
     }
 }
 
@@ -69,7 +94,7 @@ fn attention(s: &RotationStatus) -> String {
         why.push(counted(failed, "batch has failed", "batches have failed"));
     }
     if let (Some(detail), true) = (&s.detail, why.is_empty()) {
-        why.push(detail.clone());
+        why.push(format!("{detail}{}", since(s)));
     } else if let Some(fault) = s.tables.iter().find_map(|t| t.fault.as_ref()) {
         why.push(format!("a table pauses: {}", fault.detail));
     }

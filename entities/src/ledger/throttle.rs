@@ -2,8 +2,8 @@
 //! what workers read.
 
 use super::{
-    LedgerError, audit,
-    time::{now, now_ms},
+    LedgerError, audit, dispatch,
+    time::{LEASE_MS, now_ms, still_runs},
 };
 use crate::{
     batches, rotations,
@@ -50,19 +50,43 @@ pub struct Decision {
     pub reason: Option<String>,
 }
 
-impl rotations::Model {
-    /// How fast one batch of it may go.
-    pub fn pace(&self) -> Pace {
-        match self.pace_rows_per_hour {
-            None => Pace::Unlimited,
-            Some(rows) if rows > 0 => Pace::RowsPerHour(rows),
-            Some(_) => Pace::Stopped,
-        }
+impl Limits {
+    /// Each batch's share of the limit, where so many are in hand: at least a row an hour, as a limit never stops.
+    pub fn share(&self, in_hand: u64) -> Pace {
+        let Some(limit) = self.rows_per_second else { return Pace::Unlimited };
+        let lanes = std::cmp::max(i64::try_from(in_hand).unwrap_or(i64::MAX), 1);
+        Pace::RowsPerHour(std::cmp::max(limit.saturating_mul(3_600) / lanes, 1))
     }
 
-    /// Somebody has paused it, or its throttle has stopped it.
+    /// The first of them that cannot be meant, and the most that it can be.
+    pub fn out_of_range(&self) -> Option<(&'static str, i64)> {
+        let given = [
+            ("rows_per_second", self.rows_per_second, 1_000_000_000),
+            ("lanes", self.lanes.map(i64::from), 100_000),
+            ("batches", self.batches.map(i64::from), 100_000),
+        ];
+        let wrong = given.into_iter().find(|(_, n, most)| n.is_some_and(|n| !(1..=*most).contains(&n)));
+        wrong.map(|(what, _, most)| (what, most))
+    }
+
+    /// Refuses them where one of them is out of range, whichever way they came.
+    pub(super) fn demand_in_range(&self) -> Result<(), LedgerError> {
+        let Some((what, most)) = self.out_of_range() else { return Ok(()) };
+        let message = format!("the limit {what} is a number from 1 to {most}: to stop a rotation, pause it");
+        Err(LedgerError::refused("invalid_limit", message))
+    }
+}
+
+impl rotations::Model {
+    /// The leader has stopped it. Whatever pace it published else is for people: each claim and each checkpoint computes
+    /// the share of the limit that stands by then.
+    pub fn is_stopped(&self) -> bool {
+        self.pace_rows_per_hour == Some(0)
+    }
+
+    /// A person has paused it, or its throttle has stopped it.
     pub(super) fn stands_still(&self) -> bool {
-        self.paused_at.is_some() || self.pace() == Pace::Stopped
+        self.paused_at.is_some() || self.is_stopped()
     }
 
     /// What an operator allows it.
@@ -82,6 +106,7 @@ pub async fn limit_if_open(
 ) -> Result<Limits, LedgerError> {
     let rotation = super::read::locked(txn, rotation_id).await?;
     let (before, after) = (rotation.limits(), change(rotation.limits()));
+    after.demand_in_range()?;
     let limited = rotations::Entity::update_many()
         .col_expr(rotations::Column::LimitRowsPerSecond, Expr::value(after.rows_per_second))
         .col_expr(rotations::Column::LimitLanes, Expr::value(after.lanes))
@@ -156,12 +181,30 @@ pub async fn publish_if_open(
         .filter(rotations::Column::OpenKeyset.is_not_null())
         .exec(db)
         .await?;
+    if seen.is_stopped() && decided.pace != Pace::Stopped {
+        dispatch::ring_again(db, seen.id).await?;
+    }
     Ok(())
 }
 
 /// How fast a batch of this rotation may go now.
 pub async fn pace(db: &impl ConnectionTrait, rotation_id: i64) -> Result<Pace, LedgerError> {
-    Ok(rotations::Entity::find_by_id(rotation_id).one(db).await?.map(|r| r.pace()).unwrap_or_default())
+    match rotations::Entity::find_by_id(rotation_id).one(db).await? {
+        Some(rotation) => pace_of(db, &rotation).await,
+        None => Ok(Pace::default()),
+    }
+}
+
+/// The same of a rotation as it was just read.
+pub(super) async fn pace_of(db: &impl ConnectionTrait, rotation: &rotations::Model) -> Result<Pace, LedgerError> {
+    if rotation.is_stopped() {
+        return Ok(Pace::Stopped);
+    }
+    let limits = rotation.limits();
+    if limits.rows_per_second.is_none() {
+        return Ok(Pace::Unlimited);
+    }
+    Ok(limits.share(in_hand(db, rotation.id).await?))
 }
 
 /// Batches of a rotation in hand.
@@ -184,7 +227,7 @@ fn held(db: &impl ConnectionTrait, rotation_id: i64) -> sea_orm::Select<batches:
     batches::Entity::find()
         .filter(batches::Column::RotationId.eq(rotation_id))
         .filter(batches::Column::State.eq(BatchState::Leased))
-        .filter(Expr::col(batches::Column::LeaseUntil).gte(now(db)))
+        .filter(still_runs(db, batches::Column::LeaseUntil, LEASE_MS))
 }
 
 /// True while the rotation's lanes are not all taken. Two claims at once may both find the last one free;
@@ -197,7 +240,7 @@ pub(super) fn has_a_free_lane(db: &impl ConnectionTrait, rotation_id: i64, lanes
         .from_as(batches::Entity, b.clone())
         .and_where(Expr::col((b.clone(), batches::Column::RotationId)).eq(rotation_id))
         .and_where(Expr::col((b.clone(), batches::Column::State)).eq(BatchState::Leased.to_string()))
-        .and_where(Expr::col((b, batches::Column::LeaseUntil)).gte(now(db)))
+        .and_where(still_runs(db, (b, batches::Column::LeaseUntil), LEASE_MS))
         .to_owned();
     Condition::all().add(SimpleExpr::SubQuery(None, Box::new(held.into())).lt(lanes))
 }

@@ -7,7 +7,7 @@
 use super::{
     LedgerError, audit,
     secrets::{fits, hash_of, parts, random},
-    time::{now, now_ms, now_plus},
+    time::{now, now_ms, seen_within},
 };
 use crate::tokens::{self, Role};
 use sea_orm::{
@@ -192,9 +192,8 @@ pub async fn authenticate(
 
 /// Notes that a token was accepted, unless that was noted within the last minute.
 pub async fn note_use_if_stale(db: &impl ConnectionTrait, id: i64) -> Result<(), LedgerError> {
-    let stale = || {
-        tokens::Column::LastUsedAt.is_null().or(Expr::col(tokens::Column::LastUsedAt).lte(now_plus(db, -USE_NOTED_MS)))
-    };
+    let stale =
+        || tokens::Column::LastUsedAt.is_null().or(seen_within(db, tokens::Column::LastUsedAt, USE_NOTED_MS).not());
     // Asked first: a statement that may write waits on SQLite for whoever writes, and nearly always there is nothing to write.
     if tokens::Entity::find_by_id(id).filter(stale()).count(db).await? == 0 {
         return Ok(());

@@ -2,17 +2,16 @@
 
 use super::{
     LedgerError,
-    time::{now, now_plus},
+    time::{now, seen_within},
 };
 use crate::{rotations, writers};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    sea_query::{Expr, ExprTrait, OnConflict, Query},
+    sea_query::{ExprTrait, OnConflict, Query},
 };
 use serde::Serialize;
 
-/// A writer that was not seen for so long is taken for gone.
-pub const ALIVE_MS: i64 = 30_000;
+pub use super::time::ALIVE_MS;
 
 /// An application that writes encrypted values.
 #[derive(Clone, Debug, Serialize)]
@@ -45,16 +44,18 @@ pub async fn leave(db: &impl ConnectionTrait, name: &str) -> Result<(), LedgerEr
 
 /// Writers of a keyset that are alive.
 pub async fn alive(db: &impl ConnectionTrait, keyset: &str) -> Result<Vec<writers::Model>, LedgerError> {
-    let found = writers::Entity::find()
-        .filter(writers::Column::Keyset.eq(keyset))
-        .filter(Expr::col(writers::Column::SeenAt).gt(now_plus(db, -ALIVE_MS)));
+    let found = writers::Entity::find().filter(writers::Column::Keyset.eq(keyset)).filter(seen_within(
+        db,
+        writers::Column::SeenAt,
+        ALIVE_MS,
+    ));
     Ok(found.order_by_asc(writers::Column::Name).all(db).await?)
 }
 
 /// Forgets writers that were last seen more than a day ago.
 pub async fn forget_the_long_gone(db: &impl ConnectionTrait) -> Result<(), LedgerError> {
-    let day_ago = now(db).sub(86_400_000_i64);
-    writers::Entity::delete_many().filter(Expr::col(writers::Column::SeenAt).lt(day_ago)).exec(db).await?;
+    let lately = seen_within(db, writers::Column::SeenAt, 86_400_000);
+    writers::Entity::delete_many().filter(lately.not()).exec(db).await?;
     Ok(())
 }
 

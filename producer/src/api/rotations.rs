@@ -24,6 +24,9 @@ pub struct NewRotation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(example = "7d", pattern = "^[0-9]{1,5}[smhdw]$"))]
     pub clear_after: Option<String>,
+    /// What it is allowed, from its first row on; none: no limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
 }
 
 /// Why, for the audit.

@@ -106,6 +106,7 @@ pub(super) async fn start(
         to_key_id: wanted.to_key_id,
         reason: wanted.reason,
         clear_after: wanted.clear_after,
+        limits: None,
     };
     let (id, _) = create_rotation(&app, caller, wanted.key, new).await?;
     Ok(to(&format!("/rotations/{id}"), "start"))

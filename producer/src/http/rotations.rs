@@ -6,6 +6,7 @@ use super::{
     idempotency::{IdempotencyKey, idempotency_key, mark_replayed},
     paging::{Paging, page},
     problem::problem,
+    steering::checked_at,
     tell,
 };
 use crate::{
@@ -116,6 +117,7 @@ fn request(app: &App, caller: Caller, idempotency_key: Option<String>, new: NewR
         writer_ttl_ms: ms(rules.writer_ttl),
         batch_rows: i32::try_from(rules.batch_rows).unwrap_or(i32::MAX),
         needs_approval: rules.two_person,
+        limits: checked_at("/limits", new.limits.unwrap_or_default())?,
     })
 }
 

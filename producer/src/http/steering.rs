@@ -141,15 +141,20 @@ pub(crate) async fn limit(
 
 /// As the ledger takes them.
 pub(crate) fn checked(limits: Limits) -> Result<throttle::Limits, Problem> {
-    let given = [
-        ("/rows_per_second", limits.rows_per_second, 1_000_000_000),
-        ("/lanes", limits.lanes.map(i64::from), 100_000),
-        ("/batches", limits.batches.map(i64::from), 100_000),
-    ];
-    if let Some((field, _, most)) = given.iter().find(|(_, n, most)| n.is_some_and(|n| !(1..=*most).contains(&n))) {
-        return Err(Problem::invalid(*field, format!("not a number from 1 to {most}; to stop a rotation, pause it")));
+    checked_at("", limits)
+}
+
+/// The same of limits that stand at this place of a request.
+pub(super) fn checked_at(place: &str, limits: Limits) -> Result<throttle::Limits, Problem> {
+    let limits =
+        throttle::Limits { rows_per_second: limits.rows_per_second, lanes: limits.lanes, batches: limits.batches };
+    match limits.out_of_range() {
+        None => Ok(limits),
+        Some((field, most)) => Err(Problem::invalid(
+            format!("{place}/{field}"),
+            format!("not a number from 1 to {most}; to stop a rotation, pause it"),
+        )),
     }
-    Ok(throttle::Limits { rows_per_second: limits.rows_per_second, lanes: limits.lanes, batches: limits.batches })
 }
 
 /// Does `change` in a transaction of its own, and answers with the rotation that it names. Boxed, because a closure that lends

@@ -82,6 +82,21 @@ fn a_rotation_is_paused_limited_resumed_and_cancelled_and_asking_again_changes_n
 }
 
 #[test]
+fn limits_come_with_the_request_and_hold_before_a_worker_begins() {
+    for_each_ledger(async |ledger| {
+        let site = Site::over(&ledger).await;
+        keyset(&ledger, "default").await;
+        let client = site.client(Role::Operator);
+        let limits = Limits { rows_per_second: Some(500), lanes: Some(2), batches: None };
+        let new = |limits| NewRotation { keyset: "default".to_owned(), limits: Some(limits), ..NewRotation::default() };
+        let refused = client.enqueue(&new(Limits { lanes: Some(0), ..limits }), "none").await.expect_err("no lane");
+        assert_eq!(refused.code(), Some("invalid_request"), "{refused}");
+        let rotation = client.enqueue(&new(limits), "limited").await.expect("asked for");
+        assert_eq!(client.rotation(rotation.id).await.expect("shown").limits, limits);
+    });
+}
+
+#[test]
 fn lists_come_in_pages_that_neither_repeat_nor_skip() {
     for_each_ledger(async |ledger| {
         let site = Site::over(&ledger).await;

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     ground::{alone, for_each_ledger, run, warm},
-    rows::{LATER, World, batch, everything},
+    rows::{World, batch, everything, later},
 };
 
 const DELTA: Delta = Delta { rows_done: 10, reencrypted: 9, changed_underneath: 1 };
@@ -187,11 +187,12 @@ fn of_sixteen_claims_of_a_step_exactly_one_wins() {
 #[test]
 fn a_step_is_claimed_only_in_its_state_when_due_and_not_paused() {
     for_each_ledger(async |ledger| {
+        let later = later(ledger.db()).await;
         for obstacle in [
             "paused_at = 1",
-            &format!("step_due_at = {LATER}"),
+            &format!("step_due_at = {later}"),
             "state = 'waiting'",
-            &format!("step_lease_until = {LATER}"),
+            &format!("step_lease_until = {later}"),
         ] {
             let w = World::at(ledger.db(), RotationState::Proving).await;
             run(ledger.db(), format!("UPDATE reseal_rotations SET {obstacle} WHERE id = {}", w.id)).await;

@@ -12,7 +12,7 @@ use sea_orm::Iterable;
 
 use crate::{
     ground::{for_each_ledger, run},
-    rows::{LATER, World, column, everything, key, keyset, proof},
+    rows::{World, column, everything, key, keyset, later, proof},
 };
 
 #[test]
@@ -76,10 +76,11 @@ fn what_is_not_met_is_told_as_data() {
 #[test]
 fn a_clearing_is_hurried_only_when_it_may_begin() {
     for_each_ledger(async |ledger| {
+        let later = later(ledger.db()).await;
         let db = ledger.db();
         let due = |w: &World| {
             format!(
-                "UPDATE reseal_rotations SET step_due_at = {LATER}, next_ring_at = {LATER}, waited_ms = clear_after_ms WHERE id = {}",
+                "UPDATE reseal_rotations SET step_due_at = {later}, next_ring_at = {later}, waited_ms = clear_after_ms WHERE id = {}",
                 w.id
             )
         };
@@ -89,7 +90,7 @@ fn a_clearing_is_hurried_only_when_it_may_begin() {
             let hurried = hurry_if_waited(db, w.id).await.unwrap();
             assert_eq!(hurried, matches!(state, RotationState::Waiting | RotationState::Clearing), "{state}");
             let r = w.rotation(db).await;
-            assert_eq!((r.state, r.step_due_at < LATER, r.next_ring_at == 0), (state, hurried, hurried), "{state}");
+            assert_eq!((r.state, r.step_due_at < later, r.next_ring_at == 0), (state, hurried, hurried), "{state}");
         }
         let w = World::at(db, RotationState::Waiting).await;
         for obstacle in [
@@ -97,7 +98,7 @@ fn a_clearing_is_hurried_only_when_it_may_begin() {
             "hold_at = 1",
             "paused_at = 1",
             "step_failures = 1",
-            "step_lease_until = 9000000000000",
+            &format!("step_lease_until = {later}"),
         ] {
             run(db, due(&w)).await;
             run(db, format!("UPDATE reseal_rotations SET {obstacle} WHERE id = {}", w.id)).await;

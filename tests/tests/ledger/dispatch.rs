@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     ground::{alone, for_each_ledger, run, warm},
-    rows::{LATER, World, batch},
+    rows::{World, batch, later},
 };
 
 const ALL: Of = Of::AllBut(Vec::new());
@@ -53,6 +53,7 @@ fn of_sixteen_at_once_one_leads_until_it_resigns_or_is_silent() {
 #[test]
 fn a_queue_that_was_not_met_before_makes_everything_open_due() {
     for_each_ledger(async |ledger| {
+        let later = later(ledger.db()).await;
         let meet = async |name: &str| alone(&ledger, async |txn| dispatch::meet_queue(txn, name).await).await.unwrap();
         let w = World::at(ledger.db(), RotationState::Reencrypting).await;
         let ended = World::at(ledger.db(), RotationState::Completed).await;
@@ -61,17 +62,17 @@ fn a_queue_that_was_not_met_before_makes_everything_open_due() {
             batches.push(w.batch(ledger.db(), state).await.id);
         }
         for (incarnation, new) in [("one", true), ("one", false), ("two", true), ("one", true)] {
-            run(ledger.db(), format!("UPDATE reseal_batches SET next_ring_at = {LATER}")).await;
-            run(ledger.db(), format!("UPDATE reseal_rotations SET next_ring_at = {LATER}")).await;
+            run(ledger.db(), format!("UPDATE reseal_batches SET next_ring_at = {later}")).await;
+            run(ledger.db(), format!("UPDATE reseal_rotations SET next_ring_at = {later}")).await;
             assert_eq!(meet(incarnation).await, new, "{incarnation}");
             let mut rings = Vec::new();
             for id in &batches {
                 rings.push(batch(ledger.db(), *id).await.next_ring_at);
             }
-            let first = if new { 0 } else { LATER };
-            assert_eq!(rings, [first, first, LATER, LATER], "{incarnation}");
+            let first = if new { 0 } else { later };
+            assert_eq!(rings, [first, first, later, later], "{incarnation}");
             assert_eq!(w.rotation(ledger.db()).await.next_ring_at, first);
-            assert_eq!(ended.rotation(ledger.db()).await.next_ring_at, LATER);
+            assert_eq!(ended.rotation(ledger.db()).await.next_ring_at, later);
         }
     });
 }
@@ -79,6 +80,7 @@ fn a_queue_that_was_not_met_before_makes_everything_open_due() {
 #[test]
 fn batches_are_due_when_pending_or_orphaned_and_not_rung_lately() {
     for_each_ledger(async |ledger| {
+        let later = later(ledger.db()).await;
         let w = World::at(ledger.db(), RotationState::Reencrypting).await;
         let mut made = std::collections::BTreeMap::new();
         for state in
@@ -93,9 +95,9 @@ fn batches_are_due_when_pending_or_orphaned_and_not_rung_lately() {
         assert_eq!(due(&ledger).await, [pending]);
         change("lease_until = 1".into(), leased).await;
         assert_eq!(due(&ledger).await, [pending, leased], "its lease has run out");
-        change(format!("due_at = {LATER}"), pending).await;
+        change(format!("due_at = {later}"), pending).await;
         assert_eq!(due(&ledger).await, [leased], "its retry time has not come");
-        change(format!("due_at = 0, next_ring_at = {LATER}"), pending).await;
+        change(format!("due_at = 0, next_ring_at = {later}"), pending).await;
         assert_eq!(due(&ledger).await, [leased], "it was rung lately");
         change("next_ring_at = 0".into(), pending).await;
         assert_eq!(dispatch::due_batches(ledger.db(), &ALL, 1).await.unwrap().len(), 1, "no more than asked");
@@ -128,15 +130,16 @@ fn a_ring_is_noted_counted_and_taken_back() {
 #[test]
 fn outstanding_are_the_batches_in_the_queue_and_in_hand() {
     for_each_ledger(async |ledger| {
+        let later = later(ledger.db()).await;
         let w = World::at(ledger.db(), RotationState::Reencrypting).await;
         let paused = World::at(ledger.db(), RotationState::Reencrypting).await;
         run(ledger.db(), format!("UPDATE reseal_rotations SET paused_at = 1 WHERE id = {}", paused.id)).await;
-        let rung = format!("rings = 1, next_ring_at = {LATER}");
+        let rung = format!("rings = 1, next_ring_at = {later}");
         let cases = [
             (&w, BatchState::Pending, String::new(), 0),
             (&w, BatchState::Pending, rung.clone(), 1),
             (&w, BatchState::Pending, "rings = 1, next_ring_at = 0".into(), 0),
-            (&w, BatchState::Pending, format!("{rung}, due_at = {LATER}"), 0),
+            (&w, BatchState::Pending, format!("{rung}, due_at = {later}"), 0),
             (&w, BatchState::Leased, String::new(), 1),
             (&w, BatchState::Leased, "lease_until = 1".into(), 0),
             (&w, BatchState::Done, rung.clone(), 0),
@@ -186,6 +189,7 @@ fn what_a_dead_worker_held_is_rung_for_as_soon_as_its_lease_has_run_out_and_once
 #[test]
 fn a_rotations_step_is_due_when_open_free_not_paused_and_not_rung_lately() {
     for_each_ledger(async |ledger| {
+        let later = later(ledger.db()).await;
         let obstacles = [
             "paused_at = 1",
             "step_due_at = $later",
@@ -198,7 +202,7 @@ fn a_rotations_step_is_due_when_open_free_not_paused_and_not_rung_lately() {
             let due = async || dispatch::due_rotations(ledger.db()).await.unwrap().iter().any(|r| r.id == w.id);
             assert!(due().await);
             let sql = format!("UPDATE reseal_rotations SET {obstacle} WHERE id = {}", w.id);
-            run(ledger.db(), sql.replace("$later", &LATER.to_string())).await;
+            run(ledger.db(), sql.replace("$later", &later.to_string())).await;
             assert!(!due().await, "{obstacle}");
         }
         let w = World::at(ledger.db(), RotationState::Clearing).await;

@@ -78,7 +78,7 @@ async fn on_rotation(ledger: &Ledger, what: OnRotation, w: &World, off: i64) -> 
     let done = alone(ledger, async |txn| match what {
         Advance(event) => plan::advance_if_held(txn, "w", &r, event).await.map(|()| true),
         Promote => keys::promote_if_held(txn, "w", &r, w.new).await.map(|()| true),
-        Finish => plan::finish_if_held(txn, &r).await.map(|()| true),
+        Finish => plan::finish_if_held(txn, &r).await,
         Reopen => plan::reopen_if_held(txn, "w", &r).await.map(|()| true),
         Record => prove::record_if_held(txn, "w", &r, &[]).await.map(|()| true),
         Void => prove::void_if_held(txn, "w", &r).await.map(|()| true),
@@ -115,6 +115,8 @@ fn a_rotations_statements_change_it_only_from_the_states_that_the_law_names() {
                 if what == Finish {
                     let sql = format!("UPDATE reseal_rotations SET planning_done = false WHERE id = {}", w.id);
                     run(ledger.db(), sql).await;
+                    // what is registered and not planned keeps planning from its end
+                    run(ledger.db(), "UPDATE reseal_catalog SET forgotten_at = 1").await;
                 }
                 let before = everything(ledger.db()).await;
                 let changed = on_rotation(&ledger, what, &w, 0).await.unwrap();

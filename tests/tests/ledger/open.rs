@@ -32,6 +32,7 @@ fn request(keyset: &str) -> Request {
         writer_ttl_ms: 0,
         batch_rows: 100,
         needs_approval: false,
+        limits: Default::default(),
     }
 }
 

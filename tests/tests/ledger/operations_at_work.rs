@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::{
     ground::{alone, for_each_ledger, is_postgres, run, warm},
     operations::{ask, census},
-    rows::LATER,
+    rows::later,
 };
 
 async fn asked(ledger: &Ledger) -> i64 {
@@ -234,6 +234,7 @@ fn one_that_was_given_back_in_good_order_is_due_later_and_counts_anew() {
 #[test]
 fn operations_are_rung_for_when_due_or_orphaned_and_not_lately() {
     for_each_ledger(async |ledger| {
+        let later = later(ledger.db()).await;
         let (waits, runs) = (asked(&ledger).await, asked(&ledger).await);
         for state in ["succeeded", "failed"] {
             let ended = asked(&ledger).await;
@@ -244,7 +245,7 @@ fn operations_are_rung_for_when_due_or_orphaned_and_not_lately() {
         change(&ledger, runs, "lease_until = 1").await;
         assert_eq!(rung(&ledger).await, [waits, runs], "its lease has run out");
         assert_eq!(due::operations(ledger.db(), 1).await.unwrap().len(), 1, "no more than asked");
-        change(&ledger, waits, &format!("due_at = {LATER}")).await;
+        change(&ledger, waits, &format!("due_at = {later}")).await;
         assert_eq!(rung(&ledger).await, [runs], "its time has not come");
         change(&ledger, waits, "due_at = 0").await;
         change(&ledger, runs, &format!("attempts = {ATTEMPTS_MAX}")).await;
@@ -262,13 +263,14 @@ fn operations_are_rung_for_when_due_or_orphaned_and_not_lately() {
 #[test]
 fn a_new_queue_is_rung_for_what_has_not_ended() {
     for_each_ledger(async |ledger| {
+        let later = later(ledger.db()).await;
         let (waits, ended) = (asked(&ledger).await, asked(&ledger).await);
         for id in [waits, ended] {
-            change(&ledger, id, &format!("next_ring_at = {LATER}")).await;
+            change(&ledger, id, &format!("next_ring_at = {later}")).await;
         }
         change(&ledger, ended, "state = 'failed'").await;
         assert!(alone(&ledger, async |txn| dispatch::meet_queue(txn, "one").await).await.unwrap());
         assert_eq!(now(&ledger, waits).await.next_ring_at, 0);
-        assert_eq!(now(&ledger, ended).await.next_ring_at, LATER);
+        assert_eq!(now(&ledger, ended).await.next_ring_at, later);
     });
 }

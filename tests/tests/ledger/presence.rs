@@ -31,12 +31,13 @@ fn a_worker_holds_the_batches_whose_lease_it_has_and_who_has_ended_has_no_pace()
         let going = World::at(db, RotationState::Reencrypting).await;
         let ended = World::at(db, RotationState::Cancelled).await;
         let mut held = Vec::new();
+        let later = crate::rows::later(db).await;
         for (of, state, until) in [
-            (&going, BatchState::Leased, "9000000000000"),
-            (&going, BatchState::Leased, "9000000000000"),
-            (&going, BatchState::Leased, "1"),
-            (&going, BatchState::Done, "9000000000000"),
-            (&ended, BatchState::Leased, "9000000000000"),
+            (&going, BatchState::Leased, later),
+            (&going, BatchState::Leased, later),
+            (&going, BatchState::Leased, 1),
+            (&going, BatchState::Done, later),
+            (&ended, BatchState::Leased, later),
         ] {
             let b = of.batch(db, state).await;
             run(db, format!("UPDATE reseal_batches SET worker = 'w', lease_until = {until} WHERE id = {}", b.id)).await;

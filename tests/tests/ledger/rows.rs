@@ -10,8 +10,10 @@ use reseal_entities::{
 };
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, EntityTrait, QueryOrder};
 
-/// Far in the future, in Unix milliseconds.
-pub(crate) const LATER: i64 = 9_000_000_000_000;
+/// Later than any test takes and no later than any lease lasts, in Unix milliseconds by the database.
+pub(crate) async fn later(db: &impl ConnectionTrait) -> i64 {
+    reseal_entities::ledger::now_ms(db).await.expect("the time") + 25_000
+}
 
 pub(crate) fn number() -> i64 {
     static LAST: AtomicI64 = AtomicI64::new(1_000);
@@ -193,7 +195,7 @@ impl World {
             rows: Set(100),
             state: Set(state),
             epoch: Set(i64::from(state != BatchState::Pending)),
-            lease_until: Set(leased.then_some(LATER)),
+            lease_until: Set(if leased { Some(later(db).await) } else { None }),
             worker: Set(leased.then(|| "owner".into())),
             rows_counted: Set(0),
             barren_claims: Set(0),

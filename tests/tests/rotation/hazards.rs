@@ -29,13 +29,13 @@ on_every_database! {
 }
 
 impl Site {
-    async fn reopen(&mut self, adjust: impl FnOnce(&mut Config)) {
+    pub(crate) async fn reopen(&mut self, adjust: impl FnOnce(&mut Config)) {
         let (mut config, ledger) = (self.engine.config.clone(), self.engine.ledger.clone());
         adjust(&mut config);
         self.engine = Engine::open(config, ledger, "reopened".into()).await.unwrap().into();
     }
 
-    fn blob_type(&self) -> &'static str {
+    pub(crate) fn blob_type(&self) -> &'static str {
         if self.is_postgres() { "bytea" } else { "blob" }
     }
 
@@ -275,6 +275,7 @@ async fn a_keyset_of_raw_keys_only_is_proved_and_cleared(backend: DbBackend) {
         writer_ttl_ms: 0,
         batch_rows: 50,
         needs_approval: false,
+        limits: Default::default(),
     };
     let opened = reseal_producer::enqueue(&site.engine.ledger, None, &request).await.unwrap();
     let reseal_entities::ledger::open::Opened::Created(id) = opened else { panic!("{opened:?}") };

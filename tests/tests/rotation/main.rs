@@ -5,6 +5,7 @@ mod adversity;
 mod clocks;
 mod faults;
 mod forecast;
+mod forgotten;
 mod hazards;
 mod limits;
 mod mistakes;

@@ -111,8 +111,11 @@ async fn a_clearing_that_is_followed_ends_when_the_key_is_destroyed(backend: DbB
     site.drive_to(rotation, RotationState::Waiting).await;
     let old = site.old_key(rotation).await;
     // given a waiting time that is over and a step that would come much later
-    let later = "UPDATE reseal_rotations SET waited_ms = clear_after_ms, step_due_at = 9000000000000, next_ring_at = 9000000000000";
-    site.ledger_sql(later).await;
+    let later = reseal_entities::ledger::now_ms(site.engine.ledger.db()).await.unwrap() + 50_000;
+    let later = format!(
+        "UPDATE reseal_rotations SET waited_ms = clear_after_ms, step_due_at = {later}, next_ring_at = {later}"
+    );
+    site.ledger_sql(&later).await;
     assert_eq!(site.rung().await, []);
     let clear = site.ask(Ask::Clear { key_id: old }).await;
     assert_eq!(site.operation(clear).await.rotation_id, Some(rotation));

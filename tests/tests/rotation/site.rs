@@ -279,6 +279,7 @@ impl Site {
             writer_ttl_ms: config.writer_ttl.as_millis() as i64,
             batch_rows: config.batch_rows as i32,
             needs_approval: false,
+            limits: Default::default(),
         };
         match reseal_producer::enqueue(&self.engine.ledger, None, &request).await.unwrap() {
             Opened::Created(id) => id,

@@ -7,7 +7,7 @@ use crate::{
 };
 use reseal_entities::{app::messages, job::Job, ledger::throttle::Limits, state::RotationState};
 use reseal_tests::eventually;
-use sea_orm::{ColumnTrait, DbBackend, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DbBackend, EntityTrait, QueryFilter};
 use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -69,4 +69,46 @@ async fn a_sweep_that_is_stopped_writes_nothing_and_goes_on_when_it_may(backend:
     assert_eq!((status.state, status.reencrypted - before), (RotationState::Waiting, LEFT_BEHIND));
 }
 
-on_every_database!(a_sweep_keeps_to_rows_per_second, a_sweep_that_is_stopped_writes_nothing_and_goes_on_when_it_may,);
+/// A stale writer that inserts faster than the limit lets the sweep go.
+async fn the_sweep_before_the_fence_ends_with_the_writers_time_however_much_stale_writers_insert(backend: DbBackend) {
+    let site = Site::with(backend, false, |config| config.rotation.writer_ttl = Duration::from_secs(4)).await;
+    site.seed(20).await;
+    let stale = site.engine.keyring.keyset("default").await.unwrap();
+    let id = site.request().await;
+    site.drive_to(id, RotationState::Proving).await;
+    limit(&site, id, Limits { rows_per_second: Some(5), ..Limits::default() }).await;
+    let inserted = std::sync::atomic::AtomicI64::new(0);
+    let insert = async {
+        // until the fence refuses it
+        for n in 1_000_000_i64.. {
+            let cell = stale.encrypt(b"stale", format!("messages.encrypted_content:{n}").as_bytes());
+            let row = messages::ActiveModel { id: Set(n), encrypted_content: Set(Some(cell)), created_at: Set(0) };
+            let row = messages::Entity::insert(row).exec_without_returning(&site.app);
+            if row.await.is_err() {
+                return;
+            }
+            inserted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let prove = async {
+        loop {
+            let job = rung_to_prove(&site).await;
+            let _ = site.perform(&job).await;
+        }
+    };
+    let fenced = tokio::select! {
+        fenced = tokio::time::timeout(SOON, insert) => fenced,
+        () = prove => unreachable!("it proves until the other ends"),
+    };
+    fenced.expect("the fence stands, although the sweep has not met all that was inserted");
+    assert!(inserted.into_inner() > 20);
+    limit(&site, id, Limits::default()).await;
+    site.drive_to(id, RotationState::Completed).await;
+}
+
+on_every_database!(
+    a_sweep_keeps_to_rows_per_second,
+    a_sweep_that_is_stopped_writes_nothing_and_goes_on_when_it_may,
+    the_sweep_before_the_fence_ends_with_the_writers_time_however_much_stale_writers_insert,
+);

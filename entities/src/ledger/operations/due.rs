@@ -5,7 +5,7 @@ use crate::{
     ledger::{
         LedgerError,
         dispatch::{Due, rung_before},
-        time::{now, now_plus},
+        time::{LEASE_MS, OPERATION_PAUSE_MAX_MS, RING_AGAIN_MS, has_come, is_over, is_to_come, now_plus, still_runs},
     },
     operations::{self, Column},
     state::OperationState,
@@ -20,9 +20,9 @@ pub async fn outstanding(db: &impl ConnectionTrait) -> Result<u64, LedgerError> 
     let rung = Column::State
         .eq(OperationState::Requested)
         .and(Column::Rings.gt(0))
-        .and(Expr::col(Column::NextRingAt).gt(now(db)))
-        .and(Expr::col(Column::DueAt).lte(now(db)));
-    let held = Column::State.eq(OperationState::Running).and(Expr::col(Column::LeaseUntil).gte(now(db)));
+        .and(is_to_come(db, Column::NextRingAt, RING_AGAIN_MS))
+        .and(has_come(db, Column::DueAt, OPERATION_PAUSE_MAX_MS));
+    let held = Column::State.eq(OperationState::Running).and(still_runs(db, Column::LeaseUntil, LEASE_MS));
     Ok(operations::Entity::find().filter(Condition::any().add(rung).add(held)).count(db).await?)
 }
 
@@ -30,11 +30,11 @@ pub async fn outstanding(db: &impl ConnectionTrait) -> Result<u64, LedgerError> 
 pub async fn operations(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<Due>, LedgerError> {
     let waits = Column::State
         .eq(OperationState::Requested)
-        .and(Expr::col(Column::DueAt).lte(now(db)))
-        .and(Expr::col(Column::NextRingAt).lte(now(db)));
+        .and(has_come(db, Column::DueAt, OPERATION_PAUSE_MAX_MS))
+        .and(has_come(db, Column::NextRingAt, RING_AGAIN_MS));
     let orphaned = Column::State
         .eq(OperationState::Running)
-        .and(Expr::col(Column::LeaseUntil).lt(now(db)))
+        .and(is_over(db, Column::LeaseUntil, LEASE_MS))
         .and(Column::Attempts.lt(ATTEMPTS_MAX))
         .and(rung_before(db, Column::NextRingAt, Column::LeaseUntil));
     let found = operations::Entity::find()

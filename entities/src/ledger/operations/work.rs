@@ -4,7 +4,7 @@ use super::ask::ended;
 use crate::{
     ledger::{
         LedgerError, after, audit, may,
-        time::{now, now_plus},
+        time::{OPERATION_PAUSE_MAX_MS, has_come, is_over, now, now_plus, pause_until},
     },
     operations,
     state::{OperationEvent, OperationState},
@@ -15,8 +15,7 @@ use sea_orm::{
 };
 use serde_json::{Value, json};
 
-/// How long an operation is held without a sign of life.
-pub const LEASE_MS: i64 = 30_000;
+pub use crate::ledger::time::LEASE_MS;
 /// So many claims that nobody brings to an end are enough.
 pub const ATTEMPTS_MAX: i32 = 3;
 
@@ -28,9 +27,11 @@ pub async fn claim_if_due(
 ) -> Result<Option<operations::Model>, LedgerError> {
     // As with a batch, the epoch is named.
     let Some(seen) = operations::Entity::find_by_id(id).one(db).await? else { return Ok(None) };
-    let free = Condition::any()
-        .add(operations::Column::State.eq(OperationState::Requested))
-        .add(Expr::col(operations::Column::LeaseUntil).lt(now(db)));
+    let free = Condition::any().add(operations::Column::State.eq(OperationState::Requested)).add(is_over(
+        db,
+        operations::Column::LeaseUntil,
+        LEASE_MS,
+    ));
     let claimed = operations::Entity::update_many()
         .col_expr(operations::Column::State, Expr::value(after::<OperationState>(OperationEvent::Claim)))
         .col_expr(operations::Column::Epoch, Expr::value(seen.epoch + 1))
@@ -43,7 +44,7 @@ pub async fn claim_if_due(
         .filter(may::<OperationState>(operations::Column::State, OperationEvent::Claim))
         .filter(free)
         .filter(operations::Column::Attempts.lt(ATTEMPTS_MAX))
-        .filter(Expr::col(operations::Column::DueAt).lte(now(db)))
+        .filter(has_come(db, operations::Column::DueAt, OPERATION_PAUSE_MAX_MS))
         .exec(db)
         .await?;
     if claimed.rows_affected == 0 {
@@ -93,8 +94,8 @@ pub async fn release_if_held(
     back: Back,
 ) -> Result<bool, LedgerError> {
     let mut release = held(operation, OperationEvent::Release)
-        .col_expr(operations::Column::DueAt, now_plus(db, again_in_ms))
-        .col_expr(operations::Column::NextRingAt, now_plus(db, again_in_ms));
+        .col_expr(operations::Column::DueAt, pause_until(db, again_in_ms, OPERATION_PAUSE_MAX_MS))
+        .col_expr(operations::Column::NextRingAt, Expr::value(0));
     if !matches!(back, Back::Failed(..)) {
         release = release.col_expr(operations::Column::Attempts, Expr::value(0));
     }
@@ -146,7 +147,7 @@ pub async fn fail_if_abandoned(
 ) -> Result<bool, LedgerError> {
     let abandoned = held(operation, OperationEvent::Fail)
         .filter(operations::Column::Attempts.gte(ATTEMPTS_MAX))
-        .filter(Expr::col(operations::Column::LeaseUntil).lt(now(txn)));
+        .filter(is_over(txn, operations::Column::LeaseUntil, LEASE_MS));
     let detail = format!(
         "its worker died or fell silent {ATTEMPTS_MAX} times in a row, the last one was {}: see the workers' logs, then ask again",
         operation.worker.as_deref().unwrap_or("unknown")
@@ -183,6 +184,6 @@ pub async fn abandoned(db: &impl ConnectionTrait) -> Result<Vec<operations::Mode
     let found = operations::Entity::find()
         .filter(operations::Column::State.eq(OperationState::Running))
         .filter(operations::Column::Attempts.gte(ATTEMPTS_MAX))
-        .filter(Expr::col(operations::Column::LeaseUntil).lt(now(db)));
+        .filter(is_over(db, operations::Column::LeaseUntil, LEASE_MS));
     Ok(found.limit(100).all(db).await?)
 }
