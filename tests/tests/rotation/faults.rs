@@ -262,7 +262,8 @@ async fn one_batch_at_a_time_tries_a_table_with_a_fault(backend: DbBackend) {
     let after = site.ledger_count(claims).await;
     assert!((1..=5).contains(&(after - before)), "{before} {after}");
     // and none while the pause lasts
-    site.ledger_sql("UPDATE reseal_planned_tables SET fault_until = 9000000000000 WHERE faults > 0").await;
+    let later = reseal_entities::ledger::now_ms(site.engine.ledger.db()).await.unwrap() + 600_000;
+    site.ledger_sql(&format!("UPDATE reseal_planned_tables SET fault_until = {later} WHERE faults > 0")).await;
     site.ledger_sql("UPDATE reseal_batches SET due_at = 0, next_ring_at = 0 WHERE state = 'pending'").await;
     while site.dispatch().await {
         while let Some(job) = site.next_job() {
