@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fs, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use crate::{
-    ChunkRows, Config, ConfigError, Kek, Ledger, Queue, ReplicaLagMax, Rotation, SecretUrl, Server, Source, Table, Tls,
+    ChunkRows, ColumnPattern, Config, ConfigError, Kek, Ledger, Queue, ReplicaLagMax, Rotation, SecretUrl, Server, Source, Table, Tls,
     Worker, load::Layers, raw,
 };
 
@@ -84,9 +84,9 @@ fn source(raw: raw::Source, path: &str, at: &Layers) -> Result<Source> {
         }
     }
     for (i, column) in raw.ignore_columns.iter().enumerate() {
-        let parts: Vec<_> = column.split('.').collect();
-        if !(2..=3).contains(&parts.len()) || parts.contains(&"") {
-            let reason = "write schema.table.column or table.column";
+        if ColumnPattern::parse(column).is_none() {
+            let reason = "write schema.table.column or table.column; a star stands for any characters of one part, and a \
+                          name with a dot or a star stands in double quotes";
             return Err(at.refuse(&format!("{path}.ignore_columns[{i}]"), reason));
         }
     }

@@ -5,6 +5,7 @@
 //! and this binary cannot do yet are refused here, with the reason.
 
 mod check;
+mod columns;
 mod error;
 mod load;
 mod raw;
@@ -12,6 +13,7 @@ mod secret_url;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+pub use columns::ColumnPattern;
 pub use error::ConfigError;
 pub use load::{Loaded, Origin};
 pub use secret_url::SecretUrl;
@@ -97,8 +99,8 @@ pub struct Source {
     /// The role that may create triggers, used only for fencing; or `ddl_url_file`. Same scheme
     /// as `url`, which is used when this is missing.
     pub ddl_url: Option<SecretUrl>,
-    /// `schema.table.column` or `table.column`, left out of the scan of unregistered columns.
-    /// The price: the proof names each of them as not looked at.
+    /// `schema.table.column` or `table.column`, left out of the scan of unregistered columns; see
+    /// [`ColumnPattern`]. The price: the proof names each of them as not looked at.
     pub ignore_columns: Vec<String>,
     /// A rotation stands still while a replica is further behind than this.
     pub replica_lag_max: ReplicaLagMax,

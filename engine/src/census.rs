@@ -146,7 +146,9 @@ impl Inquiry {
         // A value that is to be adopted under another keyset can hold a cell anywhere, like any other column's.
         let looked_at = |c: &&catalog_row::Model| c.keyset == self.keyset || !c.is_to_be_adopted();
         let registered = places(self.columns.iter().filter(looked_at), source);
-        for stray in prover.strays(&registered, ignored(engine, source), &self.retired, None).await?.found {
+        let strays = prover.strays(&registered, ignored(engine, source), &self.retired, None).await?;
+        blocks.extend(strays.unreadable.iter().map(|u| format!("{source}:{} cannot be looked at: {}", u.path, u.why)));
+        for stray in strays.found {
             let path = format!("{source}:{}", stray.path);
             blocks.push(if self.columns.iter().any(|c| c.path() == path) {
                 format!(

@@ -2,6 +2,7 @@
 
 use crate::{
     blame,
+    census::{ignored, places},
     engine::{Engine, Target, by_table},
     error::EngineError,
     length, plan,
@@ -37,11 +38,22 @@ pub struct ColumnCheck {
     pub notes: Vec<String>,
 }
 
+/// What was found of a source besides its registered columns.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SourceCheck {
+    /// Its name.
+    pub source: String,
+    /// What the proof could not look at, each with its place: a rotation begins, and its proof waits for that.
+    pub problems: Vec<String>,
+}
+
 /// What was found.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Findings {
     /// Every registered column, and those that the configuration adds.
     pub columns: Vec<ColumnCheck>,
+    /// Every source of the configuration.
+    pub sources: Vec<SourceCheck>,
     /// Backups of wrapped keys that were missing and are written now.
     pub backups_written: usize,
 }
@@ -52,9 +64,11 @@ impl Findings {
         self.columns.iter().all(|c| c.problems.is_empty())
     }
 
-    /// Nothing stops a rotation and every sampled cell opened.
+    /// Nothing stops a rotation or its proof, and every sampled cell opened.
     pub fn good(&self) -> bool {
-        self.can_rotate() && self.columns.iter().all(|c| c.unreadable.is_empty())
+        self.can_rotate()
+            && self.sources.iter().all(|s| s.problems.is_empty())
+            && self.columns.iter().all(|c| c.unreadable.is_empty())
     }
 }
 
@@ -79,7 +93,7 @@ pub async fn check(engine: &Engine) -> Result<Findings, EngineError> {
 pub(crate) async fn look(engine: &Engine) -> Result<Findings, EngineError> {
     let columns = registered_and_declared(engine).await?;
     let declared = engine.declared().await?;
-    let mut findings = Findings::default();
+    let mut findings = Findings { sources: sources(engine, &columns).await, ..Findings::default() };
     for table in by_table(columns) {
         let mut checks: Vec<_> =
             table.iter().map(|c| ColumnCheck { column: c.path(), ..ColumnCheck::default() }).collect();
@@ -95,6 +109,19 @@ pub(crate) async fn look(engine: &Engine) -> Result<Findings, EngineError> {
         findings.columns.extend(checks);
     }
     Ok(findings)
+}
+
+/// What is not registered is read by the proof, after everything else was done.
+async fn sources(engine: &Engine, columns: &[catalog_row::Model]) -> Vec<SourceCheck> {
+    let mut found = Vec::new();
+    for (name, source) in engine.sources() {
+        let problems = match source.unreadable(&places(columns, name), ignored(engine, name)).await {
+            Ok(unreadable) => unreadable.iter().map(|u| format!("{name}:{}: {}", u.path, u.why)).collect(),
+            Err(e) => vec![format!("{name}: {e}")],
+        };
+        found.push(SourceCheck { source: name.clone(), problems });
+    }
+    found
 }
 
 pub(crate) async fn registered_and_declared(engine: &Engine) -> Result<Vec<catalog_row::Model>, EngineError> {

@@ -25,7 +25,7 @@ use sample::Sampled;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
-/// Each column that is not registered is looked at for so long at most.
+/// Each table is looked at for so long at most, for columns that are not registered.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Tables with more rows are not counted; what a count takes is then reckoned from their rows.
 const COUNTED_MAX: i64 = 5_000_000;
@@ -150,6 +150,7 @@ pub async fn dry_run(engine: &Engine, keyset: &str, to: Option<i64>) -> Result<D
         warnings.extend(lines(&column.unreadable));
         notes.extend(lines(&column.notes));
     }
+    problems.extend(found.sources.into_iter().flat_map(|s| s.problems));
     let own: Vec<_> = columns.iter().filter(|c| c.keyset == keyset).cloned().collect();
     if own.is_empty() && problems.is_empty() {
         problems.push(format!("no column uses keyset `{keyset}`: declare one with [[source]] and [[table]]"));

@@ -18,8 +18,11 @@ use reseal_entities::{
 };
 use std::time::{Duration, Instant};
 
-const SCOPE: &str = "every column of the source's tables that can hold bytes or text; not large objects, foreign \
-                     tables or other databases";
+const SCOPE: &str = "every column of the source's tables and materialized views that can hold bytes or text, as of one \
+                     moment, for cells that name a retired key: as bytes, hex, base64 in either alphabet, lists of numbers, \
+                     with the usual escapes, and hex or base64 of hex or base64; not what is compressed, encrypted, cut \
+                     up or encoded otherwise, nor large objects, foreign tables, temporary tables of other sessions, bit \
+                     strings, numbers, the database's own tables, and other databases";
 
 /// Does a rotation's proving, if it is due.
 pub async fn prove(engine: &Engine, rotation_id: i64, stop: Stop<'_>) -> Result<Stepped, EngineError> {
@@ -128,7 +131,7 @@ async fn record(engine: &Engine, rotation: &rotations::Model) -> Result<Stepped,
         let mut prover = source.prover().await?;
         let answers = inquiry.count(name, &mut *prover, &mut blocks).await?;
         inquiry.strays(engine, name, &mut *prover, &mut blocks).await?;
-        let scope = scope(ignored(engine, name), &inquiry.raw);
+        let scope = scope(ignored(engine, name), &inquiry);
         for (target, questions) in inquiry.tables.iter().filter(|(t, _)| t.columns[0].source == *name) {
             for (column, question) in target.columns.iter().zip(questions) {
                 let fence = if column.keyset == rotation.keyset {
@@ -163,14 +166,20 @@ async fn record(engine: &Engine, rotation: &rotations::Model) -> Result<Stepped,
     Ok(Stepped::Done)
 }
 
-fn scope(left_out: &[String], raw: &[i64]) -> String {
+fn scope(left_out: &[String], inquiry: &Inquiry) -> String {
+    let keys = inquiry.raw.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+    if inquiry.retired.is_empty() {
+        return format!("registered columns; cells under key {keys} name no key, so no other column was looked at for them");
+    }
     let mut scope = SCOPE.to_owned();
     if !left_out.is_empty() {
         scope += &format!("; left out by configuration: {}", left_out.join(", "));
     }
-    if !raw.is_empty() {
-        let keys = raw.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
-        scope += &format!("; cells under key {keys} name no key and cannot be told in columns that are not registered");
+    if !keys.is_empty() {
+        scope += &format!(
+            "; cells under key {keys} name no key and cannot be told in columns that are not registered, nor in those that \
+             another keyset's rotation is to adopt"
+        );
     }
     scope
 }

@@ -8,7 +8,7 @@ use crate::{
     output::{Output, count, plain},
 };
 use reseal_config::Origin;
-use reseal_engine::check::{self, ColumnCheck, Findings};
+use reseal_engine::check::{self, ColumnCheck, Findings, SourceCheck};
 use reseal_queue::Queue;
 use serde::Serialize;
 
@@ -48,6 +48,7 @@ struct Report {
     good: bool,
     tried: Vec<Tried>,
     columns: Vec<ColumnCheck>,
+    sources: Vec<SourceCheck>,
     backups_written: usize,
 }
 
@@ -93,8 +94,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     };
     tried.push(Tried::new("sources", sources.join(", "), problem));
     let good = findings.good() && tried.iter().all(|t| t.good);
-    let Findings { columns, backups_written } = findings;
-    let report = Report { good, tried, columns, backups_written };
+    let Findings { columns, sources, backups_written } = findings;
+    let report = Report { good, tried, columns, sources, backups_written };
     output.show(&report, || text(&report, output));
     Ok(if good { Exit::Done } else { Exit::Failed })
 }
@@ -122,6 +123,10 @@ fn text(report: &Report, output: &Output) -> String {
                 text += &format!("      and {} more\n", lines.len() - SHOWN);
             }
         }
+    }
+    for source in report.sources.iter().filter(|s| !s.problems.is_empty()) {
+        text += &format!("{}  {}: what the proof could not look at\n", mark(false), source.source);
+        text.extend(source.problems.iter().map(|line| format!("      problem: {line}\n")));
     }
     if report.columns.is_empty() && report.good {
         text += "no column is registered: declare some with [[source]] and [[table]]\n";

@@ -125,6 +125,9 @@ async fn find_columns(engine: &Engine, keyset: &str, output: &Output) -> Result<
     for column in &findings.columns {
         column.notes.iter().for_each(|note| output.note(&format!("{}: {note}", column.column)));
     }
+    for problem in findings.sources.iter().flat_map(|s| &s.problems) {
+        output.note(&format!("the proof will wait: {problem}"));
+    }
     if let Some(column) = findings.columns.iter().find(|c| !c.problems.is_empty()) {
         let message = format!("{}: {}; see `reseal check`", column.column, column.problems.join("; "));
         return Err(Failure::new("check_failed", message));

@@ -8,6 +8,8 @@
 mod count;
 mod error;
 mod fence;
+mod left_out;
+mod needles;
 mod postgres;
 mod shape;
 mod sqlite;
@@ -18,6 +20,8 @@ pub use fence::{Fence, FenceState, Rule};
 pub use shape::{CellColumn, KeyColumn, KeyType, Shape};
 
 use fence::{base64_prefixes, fence_name};
+use left_out::LeftOut;
+use needles::Finder;
 use shape::Compare;
 
 use async_trait::async_trait;
@@ -154,6 +158,17 @@ pub struct Strays {
     pub looked_at: usize,
     /// `schema.table.column` of those that took too long.
     pub unfinished: Vec<String>,
+    /// Those that cannot be looked at: they may hold anything.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// What cannot be looked at for cells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// `schema.table.column`, or `schema.table` when it is all of a table.
+    pub path: String,
+    /// Why, and what to do.
+    pub why: String,
 }
 
 /// Where a column is: schema, table, column.
@@ -268,6 +283,9 @@ pub trait Source: Send + Sync {
         Ok(Replicas::Seen(Vec::new()))
     }
 
+    /// What [`Prover::strays`] could not look at, by name: without a right, behind a policy, in a module that is not there.
+    async fn unreadable(&self, registered: &[Place], ignored: &[String]) -> Result<Vec<Unreadable>, SourceError>;
+
     /// What this role lacks for rotating or fencing the table; empty is good.
     async fn missing_rights(&self, shape: &Shape) -> Result<Vec<String>, SourceError>;
 
@@ -293,7 +311,8 @@ pub trait Source: Send + Sync {
 /// One session that counts.
 #[async_trait]
 pub trait Prover: Send {
-    /// Counts every column of a table in one statement, and so in one snapshot.
+    /// Counts every column of a table in one statement, and so in one snapshot: that of the scan for strays which
+    /// follows, where the database has such a thing.
     async fn count(&mut self, shape: &Shape, questions: &[Question]) -> Result<Vec<Answer>, SourceError>;
 
     /// As [`Source::read`]; a long stretch of current rows may take its time.
@@ -312,9 +331,9 @@ pub trait Prover: Send {
     /// The table's definition as it is now; see [`Shape::fingerprint`].
     async fn fingerprint(&mut self, shape: &Shape) -> Result<String, SourceError>;
 
-    /// Columns that are not in `registered` nor `ignored` (`schema.table.column`) and hold cells with
-    /// one of `headers`, in bytes or as base64 text. `patience`: so long for each column at most, where the
-    /// database can be told.
+    /// Columns that are not in `registered` nor named by `ignored` and hold cells with one of `headers`, in whatever a
+    /// copy may wear. All tables are read as they were at one moment, each of them once. `patience`: so long for each
+    /// table at most.
     async fn strays(
         &mut self,
         registered: &[Place],
@@ -339,30 +358,6 @@ pub async fn open(config: &SourceConfig, ledger_url: &str) -> Result<Box<dyn Sou
     }
     let ddl = config.ddl_url.as_ref().unwrap_or(&config.url).expose();
     Ok(Box::new(postgres::Postgres::open(url, ddl).await?))
-}
-
-/// Reseal's own columns, which may live beside the data: abandoned cells are kept, a wrapped key
-/// begins like a cell, and a proof's predicate names headers.
-const OWN_COLUMNS: [&str; 3] =
-    ["reseal_quarantine.abandoned_cell", "reseal_keys.wrapped_dek", "reseal_proofs.predicate"];
-
-/// Whether the scan for strays leaves a column out. An entry of `ignored` names parts without dots as
-/// they are; a part with a dot must be quoted, or the entry could mean another column, too.
-fn left_out(place: &Place, registered: &[Place], ignored: &[String]) -> bool {
-    let (schema, table, column) = place;
-    let short = format!("{table}.{column}");
-    let named = |parts: &[&String]| {
-        let plain = parts
-            .iter()
-            .all(|p| !p.contains('.'))
-            .then(|| parts.iter().map(|p| p.as_str()).collect::<Vec<_>>().join("."));
-        let quoted = parts.iter().map(|p| quoted(p)).collect::<Vec<_>>().join(".");
-        ignored.iter().any(|entry| Some(entry) == plain.as_ref() || *entry == quoted)
-    };
-    OWN_COLUMNS.contains(&short.as_str())
-        || registered.contains(place)
-        || named(&[schema, table, column])
-        || named(&[table, column])
 }
 
 /// SHA-256 over parts, each with its length, hexadecimal.

@@ -12,6 +12,7 @@ mod mistakes;
 mod operations;
 mod refusals;
 mod samples;
+mod scanning;
 mod schemas;
 mod site;
 mod splitting;

@@ -4,8 +4,10 @@ mod cells;
 mod fence;
 mod given_up;
 mod key;
+mod listing;
 mod prover;
 mod replicas;
+mod scan;
 mod shape;
 mod swap;
 
@@ -283,6 +285,11 @@ impl Source for Postgres {
 
     async fn replicas(&self) -> Result<Replicas, SourceError> {
         replicas::of(&self.pool).await
+    }
+
+    async fn unreadable(&self, registered: &[Place], ignored: &[String]) -> Result<Vec<Unreadable>, SourceError> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(listing::list(&mut connection, &LeftOut::new(registered, ignored)).await?.unreadable)
     }
 
     async fn missing_rights(&self, shape: &Shape) -> Result<Vec<String>, SourceError> {

@@ -1,22 +1,28 @@
 //! Counting on PostgreSQL, on the primary, in one snapshot a table.
 
-use super::{cells::stored, *};
-use reseal_keyring::{Format, KeyId, cell};
+use super::{
+    cells::stored,
+    scan::{Moment, endless},
+    *,
+};
+use reseal_keyring::Format;
 use sqlx::Connection;
 
 /// One session. A held one is inside a transaction; dropping it ends both.
 pub(super) struct Session {
+    pool: PgPool,
     connection: PgConnection,
+    /// It is inside a transaction that holds tables.
+    holds: bool,
+    /// What is counted and then scanned is seen at one moment.
+    moment: Option<Moment>,
 }
 
 impl Session {
     pub(super) async fn open(pool: &PgPool) -> Result<Self, SourceError> {
-        let mut connection = pool.acquire().await?.detach();
-        sqlx::raw_sql("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
-            .execute(&mut connection)
-            .await?;
+        let mut connection = endless(pool).await?;
         refuse_standby(&mut connection).await?; // a failover may have come since the pool was opened
-        Ok(Self { connection })
+        Ok(Self { pool: pool.clone(), connection, holds: false, moment: None })
     }
 
     /// `ROW EXCLUSIVE` conflicts with what dropping or disabling a trigger, altering a table or
@@ -28,48 +34,13 @@ impl Session {
             let lock = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", table_of(shape));
             sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut session.connection).await?;
         }
+        session.holds = true;
         Ok(session)
-    }
-
-    /// Limits each statement from now on.
-    async fn limit(&mut self, patience: Option<Duration>) -> Result<(), SourceError> {
-        let ms = patience.map_or(0, |p| p.as_millis());
-        query(format!("SET statement_timeout = {ms}")).execute(&mut self.connection).await?;
-        Ok(())
     }
 
     pub(super) fn connection(&mut self) -> &mut PgConnection {
         &mut self.connection
     }
-}
-
-/// Columns of tables and materialized views that can hold bytes or text, in whatever type: arrays,
-/// domains, composites and extensions' own types, too. Numbers, times, enums and the like cannot.
-const COLUMNS: &str = "
-    SELECT n.nspname::text, c.relname::text, a.attname::text, a.atttypid = 'bytea'::regtype,
-           rn.nspname::text, root.relname::text
-    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-    LEFT JOIN pg_class root ON c.relispartition AND root.oid = pg_partition_root(c.oid)
-    LEFT JOIN pg_namespace rn ON rn.oid = root.relnamespace
-    JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
-    WHERE c.relkind IN ('r', 'm') AND c.relispopulated AND a.attnum > 0 AND NOT a.attisdropped
-      AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
-      AND coalesce(e.typcategory, t.typcategory) NOT IN ('B', 'D', 'E', 'G', 'I', 'N', 'R', 'T', 'V')
-      AND coalesce(e.oid, t.oid) <> 'uuid'::regtype
-    ORDER BY 1, 2, 3";
-
-/// Finds the headers wherever they stand: in bytes as they are, in everything else as base64 or hex.
-fn holds(column: &str, bytes: bool, headers: &[Header]) -> String {
-    if bytes {
-        let found = headers.iter().map(|h| format!("position({} in {column}) > 0", literal(h)));
-        return found.collect::<Vec<_>>().join(" OR ");
-    }
-    let texts = headers.iter().flat_map(|h| cell::base64_prefixes(KeyId(key_id_of(h).unwrap_or_default())));
-    // A slash may be escaped in JSON.
-    let texts: Vec<String> = texts.map(|t| t.replace('+', "\\+").replace('/', "\\\\?/")).collect();
-    let hex: Vec<String> = headers.iter().map(hex::encode).collect();
-    let column = format!("{column}::text COLLATE \"C\""); // some collations have no patterns
-    format!("{column} ~ '{}' OR {column} ~* '{}'", texts.join("|"), hex.join("|"))
 }
 
 /// Cells by the key that their header names.
@@ -101,7 +72,18 @@ impl Prover for Session {
     async fn count(&mut self, shape: &Shape, questions: &[Question]) -> Result<Vec<Answer>, SourceError> {
         let among = |q: &Question, headers: &[Header]| among(&quoted(&q.column), q.text, headers);
         let sql = format!("SELECT {} FROM {}", count::select_list(questions, among), table_of(shape));
-        count::answers(&query(sql).fetch_one(&mut self.connection).await?, questions)
+        if self.holds {
+            return count::answers(&query(sql).fetch_one(&mut self.connection).await?, questions);
+        }
+        let moment = match self.moment.take() {
+            Some(moment) => moment,
+            None => Moment::now(&self.pool).await?,
+        };
+        moment.enter(&mut self.connection, "").await?;
+        self.moment = Some(moment);
+        let counted = query(sql).fetch_one(&mut self.connection).await;
+        sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await?;
+        count::answers(&counted?, questions)
     }
 
     async fn read(
@@ -130,37 +112,8 @@ impl Prover for Session {
         headers: &[Header],
         patience: Option<Duration>,
     ) -> Result<Strays, SourceError> {
-        let mut strays = Strays::default();
-        self.limit(patience).await?;
-        let columns = sqlx::query(COLUMNS).persistent(false).fetch_all(&mut self.connection).await?;
-        for row in columns {
-            let (schema, table, column): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-            let bytes: bool = row.try_get(3)?;
-            let root: (Option<String>, Option<String>) = (row.try_get(4)?, row.try_get(5)?);
-            let path = format!("{schema}.{table}.{column}");
-            let holds = holds(&quoted(&column), bytes, headers);
-            let sql = format!("SELECT count(*) FROM {}.{} WHERE {holds}", quoted(&schema), quoted(&table));
-            // A partition is counted with its table; one that was detached is a table of its own.
-            let of_registered =
-                matches!(root, (Some(s), Some(t)) if registered.contains(&(s.clone(), t.clone(), column.clone())));
-            if of_registered || left_out(&(schema, table, column), registered, ignored) {
-                continue;
-            }
-            let counted = match query(sql).fetch_one(&mut self.connection).await.map_err(SourceError::from) {
-                Err(e) if patience.is_some() && e.is(SourceErrorKind::Size) => {
-                    strays.unfinished.push(path);
-                    continue;
-                }
-                counted => counted.map_err(|e| e.at(&path))?,
-            };
-            strays.looked_at += 1;
-            let cells: i64 = counted.try_get(0)?;
-            if cells > 0 {
-                strays.found.push(Stray { path, cells });
-            }
-        }
-        self.limit(None).await?;
-        Ok(strays)
+        let left_out = LeftOut::new(registered, ignored);
+        scan::strays(&self.pool, self.moment.take(), &left_out, headers, patience).await
     }
 
     async fn still_there(&mut self) -> Result<(), SourceError> {
@@ -168,6 +121,9 @@ impl Prover for Session {
     }
 
     async fn release(self: Box<Self>) -> Result<(), SourceError> {
+        if let Some(moment) = self.moment {
+            moment.end().await?;
+        }
         Ok(self.connection.close().await?)
     }
 }

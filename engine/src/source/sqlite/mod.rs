@@ -5,6 +5,7 @@ mod fence;
 mod given_up;
 mod key;
 mod prover;
+mod scan;
 mod shape;
 mod swap;
 
@@ -254,6 +255,11 @@ impl Source for Sqlite {
 
     fn is_beside_ledger(&self) -> bool {
         self.beside_ledger
+    }
+
+    async fn unreadable(&self, registered: &[Place], ignored: &[String]) -> Result<Vec<Unreadable>, SourceError> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(scan::list(&mut connection, &LeftOut::new(registered, ignored)).await?.unreadable)
     }
 
     async fn missing_rights(&self, _shape: &Shape) -> Result<Vec<String>, SourceError> {

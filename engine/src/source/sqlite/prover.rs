@@ -1,36 +1,25 @@
 //! Counting on SQLite.
 
 use super::*;
-use reseal_keyring::{KeyId, cell};
 use sqlx::{Connection, SqliteConnection};
 
 /// One session. A held one is inside an IMMEDIATE transaction; dropping it ends both.
 pub(super) struct Session {
     connection: SqliteConnection,
+    holds: bool,
 }
 
 impl Session {
     pub(super) async fn open(pool: &SqlitePool) -> Result<Self, SourceError> {
-        Ok(Self { connection: pool.acquire().await?.detach() })
+        Ok(Self { connection: pool.acquire().await?.detach(), holds: false })
     }
 
     pub(super) async fn holding(pool: &SqlitePool) -> Result<Self, SourceError> {
         let mut session = Self::open(pool).await?;
         sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut session.connection).await?;
+        session.holds = true;
         Ok(session)
     }
-}
-
-/// Finds the headers wherever they stand: in bytes as they are, in text as base64 or hex.
-fn holds(column: &str, headers: &[Header]) -> String {
-    let mut needles: Vec<Vec<u8>> = headers.iter().map(|h| h.to_vec()).collect();
-    for header in headers {
-        let (hex, id) = (hex::encode(header), KeyId(key_id_of(header).unwrap_or_default()));
-        needles.extend([hex.to_uppercase().into_bytes(), hex.into_bytes()]);
-        needles.extend(cell::base64_prefixes(id).into_iter().map(String::into_bytes));
-    }
-    let found = needles.iter().map(|n| format!("instr(CAST({column} AS BLOB), x'{}') > 0", hex::encode(n)));
-    format!("typeof({column}) IN ('blob', 'text') AND ({})", found.collect::<Vec<_>>().join(" OR "))
 }
 
 #[async_trait]
@@ -65,29 +54,10 @@ impl Prover for Session {
         registered: &[Place],
         ignored: &[String],
         headers: &[Header],
-        _patience: Option<Duration>,
+        patience: Option<Duration>,
     ) -> Result<Strays, SourceError> {
-        // Columns have affinities, not types, here: any of them may hold a cell.
-        let columns = "SELECT t.name, c.name FROM main.sqlite_schema t, pragma_table_xinfo(t.name) c \
-                       WHERE t.type = 'table' AND substr(t.name, 1, 7) <> 'sqlite_' ORDER BY 1, 2";
-        let mut strays = Strays::default();
-        for row in sqlx::query(columns).fetch_all(&mut self.connection).await? {
-            let (table, column): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-            let place = ("main".to_owned(), table.clone(), column.clone());
-            if left_out(&place, registered, ignored) {
-                continue;
-            }
-            let path = format!("main.{table}.{column}");
-            let sql = format!("SELECT count(*) FROM {} WHERE {}", quoted(&table), holds(&quoted(&column), headers));
-            let counted =
-                query(sql).fetch_one(&mut self.connection).await.map_err(|e| SourceError::from(e).at(&path))?;
-            strays.looked_at += 1;
-            let cells: i64 = counted.try_get(0)?;
-            if cells > 0 {
-                strays.found.push(Stray { path, cells });
-            }
-        }
-        Ok(strays)
+        let left_out = LeftOut::new(registered, ignored);
+        scan::strays(&mut self.connection, self.holds, &left_out, headers, patience).await
     }
 
     async fn still_there(&mut self) -> Result<(), SourceError> {
