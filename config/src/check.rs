@@ -3,8 +3,8 @@
 use std::{collections::HashSet, fs, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use crate::{
-    ChunkRows, ColumnPattern, Config, ConfigError, Kek, Ledger, Queue, ReplicaLagMax, Rotation, SecretUrl, Server, Source, Table, Tls,
-    Worker, load::Layers, raw,
+    ChunkRows, ColumnPattern, Config, ConfigError, Kek, Ledger, Queue, ReplicaLagMax, Rotation, SecretUrl, Server,
+    Source, Table, Tls, Worker, load::Layers, raw,
 };
 
 mod table;

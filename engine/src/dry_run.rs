@@ -150,7 +150,7 @@ pub async fn dry_run(engine: &Engine, keyset: &str, to: Option<i64>) -> Result<D
         warnings.extend(lines(&column.unreadable));
         notes.extend(lines(&column.notes));
     }
-    problems.extend(found.sources.into_iter().flat_map(|s| s.problems));
+    let checked: Vec<String> = found.sources.into_iter().flat_map(|s| s.problems).collect();
     let own: Vec<_> = columns.iter().filter(|c| c.keyset == keyset).cloned().collect();
     if own.is_empty() && problems.is_empty() {
         problems.push(format!("no column uses keyset `{keyset}`: declare one with [[source]] and [[table]]"));
@@ -178,7 +178,9 @@ pub async fn dry_run(engine: &Engine, keyset: &str, to: Option<i64>) -> Result<D
         alive.map(|w| Writer { straggles: Some(w.key_id) != active, name: w.name, key_id: w.key_id }).collect();
     let straggling = writers.iter().filter(|w| w.straggles);
     warnings.extend(straggling.map(|w| format!("{} still writes with key {}, which is not active", w.name, w.key_id)));
-    let (unregistered, scan) = unregistered(engine, keyset, &columns).await?;
+    let (unregistered, unreadable, scan) = unregistered(engine, keyset, &columns).await?;
+    let unreadable: Vec<_> = unreadable.into_iter().filter(|u| !checked.contains(u)).collect();
+    problems.extend(checked.into_iter().chain(unreadable));
     warnings.extend(scan.unfinished.iter().map(|c| format!("{c} was not looked at within {} s", PATIENCE.as_secs())));
     let writer_ttl = engine.config.rotation.writer_ttl.as_secs_f64();
     let work = |i: usize| tables.iter().map(|t| t.seconds[i]).sum::<f64>();
@@ -293,13 +295,13 @@ async fn unregistered(
     engine: &Engine,
     keyset: &str,
     columns: &[catalog_row::Model],
-) -> Result<(Vec<Unregistered>, Scan), EngineError> {
+) -> Result<(Vec<Unregistered>, Vec<String>, Scan), EngineError> {
     let keys = ledger_keys::of_keyset(engine.ledger.db(), keyset).await?;
     let would_retire = keys.iter().filter(|k| matches!(k.state, KeyState::Active | KeyState::Deactivated));
     let headers = headers(would_retire);
-    let (mut found, mut scan) = (Vec::new(), Scan::default());
+    let (mut found, mut unreadable, mut scan) = (Vec::new(), Vec::new(), Scan::default());
     if headers.is_empty() {
-        return Ok((found, scan));
+        return Ok((found, unreadable, scan));
     }
     for (name, source) in engine.sources() {
         let began = Instant::now();
@@ -308,10 +310,11 @@ async fn unregistered(
         prover.release().await?;
         scan.seconds += began.elapsed().as_secs_f64();
         scan.columns += strays.looked_at;
+        unreadable.extend(strays.unreadable.iter().map(|u| format!("{name}:{}: {}", u.path, u.why)));
         scan.unfinished.extend(strays.unfinished.into_iter().map(|c| format!("{name}:{c}")));
         found.extend(
             strays.found.into_iter().map(|s| Unregistered { column: format!("{name}:{}", s.path), cells: s.cells }),
         );
     }
-    Ok((found, scan))
+    Ok((found, unreadable, scan))
 }

@@ -169,7 +169,9 @@ async fn record(engine: &Engine, rotation: &rotations::Model) -> Result<Stepped,
 fn scope(left_out: &[String], inquiry: &Inquiry) -> String {
     let keys = inquiry.raw.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
     if inquiry.retired.is_empty() {
-        return format!("registered columns; cells under key {keys} name no key, so no other column was looked at for them");
+        return format!(
+            "registered columns; cells under key {keys} name no key, so no other column was looked at for them"
+        );
     }
     let mut scope = SCOPE.to_owned();
     if !left_out.is_empty() {

@@ -53,8 +53,7 @@ fn needles(header: &Header) -> Vec<String> {
 }
 
 /// What may stand between two characters of base64: the breaks of lines, escaped or not, and the zero bytes of UTF-16.
-const GAP: &str =
-    r"(?:[\s=\x00]|\\+(?:[nrt]|u000[aAdD9]|000)|%(?:25)*(?:0[aAdD9]|20)|&#(?:1[03]|[xX][aAdD]);)*";
+const GAP: &str = r"(?:[\s=\x00]|\\+(?:[nrt]|u000[aAdD9]|000)|%(?:25)*(?:0[aAdD9]|20)|&#(?:1[03]|[xX][aAdD]);)*";
 
 /// The bytes as they are, or each of them escaped in a way of its own.
 fn escaped(header: &Header) -> String {
@@ -126,5 +125,7 @@ fn in_hexadecimal(text: &[u8]) -> String {
 
 /// Lower-case letters in either case.
 fn any_case(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_lowercase() { format!("[{c}{}]", c.to_ascii_uppercase()) } else { c.into() }).collect()
+    text.chars()
+        .map(|c| if c.is_ascii_lowercase() { format!("[{c}{}]", c.to_ascii_uppercase()) } else { c.into() })
+        .collect()
 }

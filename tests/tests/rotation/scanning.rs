@@ -68,8 +68,10 @@ async fn copies_in_every_clothes_block_the_proof_by_name(backend: DbBackend) {
     let clothes = clothes(&cell);
     let postgres = site.is_postgres();
     let types: &[(&str, &str)] = if postgres {
-        site.sql("CREATE DOMAIN secret AS bytea; CREATE DOMAIN more_secret AS secret; CREATE TYPE pair AS (n int, b bytea)")
-            .await;
+        site.sql(
+            "CREATE DOMAIN secret AS bytea; CREATE DOMAIN more_secret AS secret; CREATE TYPE pair AS (n int, b bytea)",
+        )
+        .await;
         site.sql("CREATE TYPE text_range AS RANGE (subtype = text)").await;
         &[
             ("text", "$1"),
@@ -164,7 +166,8 @@ mod postgres_only {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn rows_that_move_to_a_table_that_was_looked_at_are_found() {
-        let detail = moved("WITH gone AS (DELETE FROM z_last RETURNING c) INSERT INTO a_first SELECT c FROM gone").await;
+        let detail =
+            moved("WITH gone AS (DELETE FROM z_last RETURNING c) INSERT INTO a_first SELECT c FROM gone").await;
         assert!(detail.contains("z_last.c is not registered and holds 11 cells"), "{detail}");
     }
 
@@ -218,8 +221,10 @@ mod postgres_only {
         let site = with_a_role(role).await;
         site.sql("CREATE TABLE customers (id bigint, name text); CREATE TABLE hidden (id bigint, memo text)").await;
         site.sql("CREATE SCHEMA closed; CREATE TABLE closed.notes (memo text)").await;
-        site.sql(&format!("GRANT SELECT ON hidden, closed.notes TO {role}; ALTER TABLE hidden ENABLE ROW LEVEL SECURITY"))
-            .await;
+        site.sql(&format!(
+            "GRANT SELECT ON hidden, closed.notes TO {role}; ALTER TABLE hidden ENABLE ROW LEVEL SECURITY"
+        ))
+        .await;
         site.sql(&format!("CREATE TABLE copies (c bytea); GRANT SELECT ON copies TO {role}")).await;
         site.sql("INSERT INTO copies SELECT encrypted_content FROM messages WHERE id = 1").await;
         let named = |text: &str| {
@@ -286,14 +291,16 @@ mod sqlite_only {
                 .await
                 .unwrap();
             let site = Site::over(Sqlite, &url, |config| {
-                let mut messages = table("messages", vec![column("encrypted_content", "messages.encrypted_content:{id}")]);
+                let mut messages =
+                    table("messages", vec![column("encrypted_content", "messages.encrypted_content:{id}")]);
                 messages.primary_key = vec!["id".into()];
                 config.tables = vec![messages];
             })
             .await;
             site.seed(12).await;
             let cell = site.message(9).await;
-            let lines = [STANDARD.encode(&cell).replace('/', "\\/"), hex::encode(&cell), serde_json::to_string(&cell).unwrap()];
+            let lines =
+                [STANDARD.encode(&cell).replace('/', "\\/"), hex::encode(&cell), serde_json::to_string(&cell).unwrap()];
             for (id, line) in (0_i64..).zip(lines) {
                 site.run("INSERT INTO log VALUES ($1, $2)", vec![id.into(), format!("saved {line}").into()]).await;
             }

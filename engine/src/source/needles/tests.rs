@@ -8,7 +8,8 @@ use ::base64::{
 fn keys() -> Vec<Header> {
     let mut keys: Vec<Header> =
         (0..24).map(|_| [1, random::<1>()[0], random::<1>()[0], random::<1>()[0], random::<1>()[0]]).collect();
-    let marks = [*b"\x01/+\\\"", *b"\x01\0\0\0\0", *b"\x01\x80\xff\x7f\xc3", *b"\x01\r\n\t ", *b"\x01'&<>", *b"\x01=%/?"];
+    let marks =
+        [*b"\x01/+\\\"", *b"\x01\0\0\0\0", *b"\x01\x80\xff\x7f\xc3", *b"\x01\r\n\t ", *b"\x01'&<>", *b"\x01=%/?"];
     keys.extend(marks);
     keys.extend([[1, 0xff, 0xff, 0xff, 0xff], [1, 0xfb, 0xef, 0xbe, 0xfb], [1, b'^', b'[', b'(', b'$']]);
     keys

@@ -79,16 +79,29 @@ impl Table {
     }
 
     /// Whether it still is what was listed: there, called so, with these columns.
-    pub(super) async fn is_same(&self, connection: &mut PgConnection) -> Result<bool, SourceError> {
-        let sql = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+    pub(super) async fn now(&self, connection: &mut PgConnection) -> Result<Now, SourceError> {
+        let sql = "SELECT pg_catalog.count(*) FILTER (WHERE n.nspname = $2 AND c.relname = $3 AND a.attname = ANY ($4)
+                                                      AND NOT a.attisdropped AND c.relispopulated), pg_catalog.count(*)
+                   FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
                    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                   WHERE c.oid = $1::pg_catalog.int8::pg_catalog.oid AND n.nspname = $2 AND c.relname = $3
-                     AND a.attname = ANY ($4) AND NOT a.attisdropped AND c.relispopulated";
+                   WHERE c.oid = $1::pg_catalog.int8::pg_catalog.oid";
         let names: Vec<&str> = self.columns.iter().map(|c| c.name.as_str()).collect();
-        let asked = sqlx::query_scalar(sql).persistent(false).bind(self.oid).bind(&self.schema).bind(&self.name);
-        let there: i64 = asked.bind(&names).fetch_one(connection).await?;
-        Ok(there == names.len() as i64)
+        let asked = sqlx::query(sql).persistent(false).bind(self.oid).bind(&self.schema).bind(&self.name);
+        let row = asked.bind(&names).fetch_one(connection).await?;
+        let (same, any): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(match any {
+            0 => Now::Gone,
+            _ if same == names.len() as i64 => Now::Same,
+            _ => Now::Renamed,
+        })
     }
+}
+
+/// What has become of a table since it was listed.
+pub(super) enum Now {
+    Same,
+    Renamed,
+    Gone,
 }
 
 pub(super) struct Listed {
@@ -112,16 +125,27 @@ pub(super) async fn list(connection: &mut PgConnection, left_out: &LeftOut<'_>) 
         let (is_hidden, role): (bool, String) = (row.try_get(11)?, row.try_get(12)?);
         let table = format!("{}.{}", quoted(&schema), quoted(&name));
         let why = if may_enter == Some(false) {
-            Some(format!("role {role} lacks USAGE on schema {schema}, and the proof has to read every table: GRANT USAGE ON SCHEMA {} TO {}", quoted(&schema), quoted(&role)))
+            Some(format!(
+                "role {role} lacks USAGE on schema {schema}, and the proof has to read every table: GRANT USAGE ON SCHEMA {} TO {}",
+                quoted(&schema),
+                quoted(&role)
+            ))
         } else if may_read == Some(false) {
-            Some(format!("role {role} lacks SELECT, and the proof has to read every table: GRANT SELECT ON {table} TO {}", quoted(&role)))
+            Some(format!(
+                "role {role} lacks SELECT, and the proof has to read every table: GRANT SELECT ON {table} TO {}",
+                quoted(&role)
+            ))
         } else if is_hidden {
-            Some(format!("row-level security hides rows from role {role}, and the proof has to see all of them: ALTER ROLE {} BYPASSRLS", quoted(&role)))
+            Some(format!(
+                "row-level security hides rows from role {role}, and the proof has to see all of them: ALTER ROLE {} BYPASSRLS",
+                quoted(&role)
+            ))
         } else {
             None
         };
         if let Some(why) = why {
-            let (path, why) = (format!("{schema}.{name}.{column}"), format!("{why}, or leave it out with ignore_columns"));
+            let (path, why) =
+                (format!("{schema}.{name}.{column}"), format!("{why}, or leave it out with ignore_columns"));
             listed.unreadable.push(Unreadable { path, why });
             continue;
         }

@@ -10,7 +10,7 @@
 
 use super::{
     super::needles::{LENGTH_MIN, OVERLAP},
-    listing::{Listed, Table, list},
+    listing::{Listed, Now, Table, list},
     *,
 };
 use futures::TryStreamExt;
@@ -72,8 +72,12 @@ pub(super) async fn endless(pool: &PgPool) -> Result<PgConnection, SourceError> 
 /// What became of the look at one table.
 enum Look {
     Done,
-    /// It is gone, emptied, rewritten or renamed.
-    Missed,
+    /// It is gone.
+    Gone,
+    /// It was emptied or written anew since the moment, which sees nothing of it.
+    Rewritten,
+    /// It is called otherwise now, or its columns are.
+    Renamed,
     Locked,
     TooLong,
     Failed(SourceError),
@@ -84,6 +88,8 @@ struct Scan<'a> {
     finder: Finder,
     patience: Option<Duration>,
     strays: Strays,
+    /// What the last look missed although it is there.
+    renamed: Vec<Unreadable>,
     /// Columns that were read to the end: table and number.
     done: HashSet<(i64, i16)>,
     left_out: &'a LeftOut<'a>,
@@ -98,8 +104,15 @@ pub(super) async fn strays(
     patience: Option<Duration>,
 ) -> Result<Strays, SourceError> {
     let (connection, finder) = (endless(pool).await?, Finder::new(headers)?);
-    let mut scan =
-        Scan { connection, finder, patience, strays: Strays::default(), done: HashSet::new(), left_out };
+    let mut scan = Scan {
+        connection,
+        finder,
+        patience,
+        strays: Strays::default(),
+        renamed: Vec::new(),
+        done: HashSet::new(),
+        left_out,
+    };
     let mut moment = match moment {
         Some(moment) => moment,
         None => Moment::now(pool).await?,
@@ -120,6 +133,7 @@ pub(super) async fn strays(
     }
     moment.end().await?;
     scan.connection.close().await?;
+    scan.strays.unreadable.extend(scan.renamed);
     Ok(scan.strays)
 }
 
@@ -129,7 +143,7 @@ impl Scan<'_> {
     async fn look(&mut self, moment: &mut Moment, since: Option<&str>) -> Result<bool, SourceError> {
         let Listed { tables, unreadable } = list(&mut moment.keeper, self.left_out).await?;
         self.strays.unreadable = unreadable;
-        let mut missed = false;
+        let (mut missed, mut renamed) = (false, Vec::new());
         let mut queue: VecDeque<(Table, usize)> = tables.into_iter().map(|t| (t, 1)).collect();
         while let Some((table, tries)) = queue.pop_front() {
             let (before, new): (Vec<_>, Vec<_>) = (0..table.columns.len())
@@ -137,12 +151,19 @@ impl Scan<'_> {
             let mut look = Look::Done;
             for (columns, since) in [(new, None), (before, since)] {
                 if !columns.is_empty() && matches!(look, Look::Done) {
-                    look = self.table(moment, &table, &columns, since).await?;
+                    look = self.table(Some(moment), &table, &columns, since).await?;
                 }
             }
+            if matches!(look, Look::Rewritten) {
+                // What it holds now was perhaps never elsewhere; what it held is newer where it is now.
+                let all: Vec<usize> = (0..table.columns.len()).collect();
+                look = self.table(None, &table, &all, None).await?;
+                missed = true;
+            }
             match look {
-                Look::Done => {}
-                Look::Missed => missed = true,
+                Look::Done | Look::Rewritten => {}
+                Look::Gone => missed = true,
+                Look::Renamed => renamed.push(table.path()),
                 Look::Locked if tries < TRIES => {
                     tokio::time::sleep(Duration::from_millis(200)).await;
                     queue.push_back((table, tries + 1));
@@ -160,12 +181,15 @@ impl Scan<'_> {
                 }
             }
         }
-        Ok(missed)
+        let why = "it was renamed or altered each time it was looked at: wait for the end of that";
+        self.renamed = renamed.into_iter().map(|path| Unreadable { path, why: why.to_owned() }).collect();
+        Ok(missed || !self.renamed.is_empty())
     }
 
+    /// Without a moment: as it is now.
     async fn table(
         &mut self,
-        moment: &Moment,
+        moment: Option<&Moment>,
         table: &Table,
         columns: &[usize],
         since: Option<&str>,
@@ -176,23 +200,36 @@ impl Scan<'_> {
             "SET LOCAL statement_timeout = {limit}; SET LOCAL bytea_output = 'escape'; \
              SET LOCAL search_path = pg_catalog, pg_temp"
         );
-        moment.enter(&mut self.connection, &more).await?;
+        match moment {
+            Some(moment) => moment.enter(&mut self.connection, &more).await?,
+            // Its statement takes its snapshot when it has the table's lock.
+            None => {
+                let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; {more}");
+                sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut self.connection).await?;
+            }
+        }
         let found = read(&mut self.connection, &self.finder, table, columns, since).await;
         let file = match &found {
             Ok(_) => file_of(&mut self.connection, table).await,
             Err(_) => Ok(None),
         };
-        sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await.map_err(|e| SourceError::from(e).at(&table.path()))?;
+        sqlx::raw_sql("ROLLBACK")
+            .execute(&mut self.connection)
+            .await
+            .map_err(|e| SourceError::from(e).at(&table.path()))?;
         use SourceErrorKind::{Size, Transient};
         let counts = match (found, file?) {
-            (Ok(counts), Some(file)) if file == table.file => counts,
-            (Ok(_), _) => return Ok(Look::Missed),
+            (Ok(counts), file) if moment.is_none() || file == Some(table.file) => counts,
+            (Ok(_), _) => return Ok(Look::Rewritten),
             (Err(e), _) if e.code == "source_lock_timeout" => return Ok(Look::Locked),
             (Err(e), _) if e.is(Size) && self.patience.is_some() => return Ok(Look::TooLong),
             (Err(e), _) if e.is(Transient) || e.code == "source_statement_timeout" => return Err(e.at(&table.path())),
             (Err(e), _) => {
-                let same = table.is_same(&mut self.connection).await?;
-                return Ok(if same { Look::Failed(e) } else { Look::Missed });
+                return Ok(match table.now(&mut self.connection).await? {
+                    Now::Same => Look::Failed(e),
+                    Now::Renamed => Look::Renamed,
+                    Now::Gone => Look::Gone,
+                });
             }
         };
         for (column, cells) in columns.iter().map(|i| &table.columns[*i]).zip(counts) {
@@ -266,7 +303,8 @@ async fn read(
         );
         for from in (WINDOW..).step_by(WINDOW) {
             let from = i32::try_from(from + 1).unwrap_or(i32::MAX);
-            let part = query(sql.clone()).bind(&place).bind(from).fetch_one(&mut *connection).await?;
+            let part = query(sql.clone()).bind(&place).bind(from).fetch_optional(&mut *connection).await?;
+            let Some(part) = part else { break }; // only where it is looked at as it is now
             let part: Vec<u8> = part.try_get(0)?;
             if finder.finds(&part) {
                 counts[n] += 1;

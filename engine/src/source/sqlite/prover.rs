@@ -7,11 +7,13 @@ use sqlx::{Connection, SqliteConnection};
 pub(super) struct Session {
     connection: SqliteConnection,
     holds: bool,
+    /// What is counted and then scanned is seen at one moment.
+    reads: bool,
 }
 
 impl Session {
     pub(super) async fn open(pool: &SqlitePool) -> Result<Self, SourceError> {
-        Ok(Self { connection: pool.acquire().await?.detach(), holds: false })
+        Ok(Self { connection: pool.acquire().await?.detach(), holds: false, reads: false })
     }
 
     pub(super) async fn holding(pool: &SqlitePool) -> Result<Self, SourceError> {
@@ -20,6 +22,14 @@ impl Session {
         session.holds = true;
         Ok(session)
     }
+
+    async fn begin_reading(&mut self) -> Result<(), SourceError> {
+        if !self.holds && !self.reads {
+            sqlx::raw_sql("BEGIN").execute(&mut self.connection).await?;
+            self.reads = true;
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -27,6 +37,7 @@ impl Prover for Session {
     async fn count(&mut self, shape: &Shape, questions: &[Question]) -> Result<Vec<Answer>, SourceError> {
         let among = |q: &Question, headers: &[Header]| among(&quoted(&q.column), q.text, headers);
         let sql = format!("SELECT {} FROM {}", count::select_list(questions, among), table_of(shape));
+        self.begin_reading().await?;
         count::answers(&query(sql).fetch_one(&mut self.connection).await?, questions)
     }
 
@@ -57,7 +68,12 @@ impl Prover for Session {
         patience: Option<Duration>,
     ) -> Result<Strays, SourceError> {
         let left_out = LeftOut::new(registered, ignored);
-        scan::strays(&mut self.connection, self.holds, &left_out, headers, patience).await
+        self.begin_reading().await?;
+        let strays = scan::strays(&mut self.connection, &left_out, headers, patience).await;
+        if std::mem::take(&mut self.reads) {
+            sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await?;
+        }
+        strays
     }
 
     async fn still_there(&mut self) -> Result<(), SourceError> {

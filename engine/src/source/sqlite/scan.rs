@@ -22,10 +22,7 @@ pub(super) struct Listed {
 }
 
 /// What is to be looked at. Columns have affinities, not types, here: any of them may hold a cell.
-pub(super) async fn list(
-    connection: &mut SqliteConnection,
-    left_out: &LeftOut<'_>,
-) -> Result<Listed, SourceError> {
+pub(super) async fn list(connection: &mut SqliteConnection, left_out: &LeftOut<'_>) -> Result<Listed, SourceError> {
     let mut listed = Listed { tables: Vec::new(), unreadable: Vec::new() };
     for row in sqlx::query(TABLES).fetch_all(&mut *connection).await? {
         let (name, is_virtual): (String, bool) = (row.try_get(0)?, row.try_get::<Option<bool>, _>(1)?.unwrap_or(false));
@@ -61,35 +58,19 @@ fn failed(table: &str, e: &SourceError) -> Unreadable {
     Unreadable { path: format!("main.{table}"), why }
 }
 
-/// Looks at every table that `left_out` leaves. `within`: the session is inside a transaction already.
+/// Looks at every table that `left_out` leaves. The session is inside a transaction.
 pub(super) async fn strays(
     connection: &mut SqliteConnection,
-    within: bool,
     left_out: &LeftOut<'_>,
     headers: &[Header],
     patience: Option<Duration>,
 ) -> Result<Strays, SourceError> {
     let finder = Finder::new(headers)?;
-    if within {
-        return look(connection, left_out, &finder, patience).await;
-    }
-    sqlx::raw_sql("BEGIN").execute(&mut *connection).await?;
-    let strays = look(connection, left_out, &finder, patience).await;
-    sqlx::raw_sql("ROLLBACK").execute(connection).await?;
-    strays
-}
-
-async fn look(
-    connection: &mut SqliteConnection,
-    left_out: &LeftOut<'_>,
-    finder: &Finder,
-    patience: Option<Duration>,
-) -> Result<Strays, SourceError> {
     let Listed { tables, unreadable } = list(connection, left_out).await?;
     let mut strays = Strays { unreadable, ..Strays::default() };
     for table in tables {
         let paths = table.columns.iter().map(|c| format!("main.{}.{c}", table.name));
-        match read(connection, finder, &table, patience).await {
+        match read(connection, &finder, &table, patience).await {
             Ok(Some(counts)) => {
                 strays.looked_at += counts.len();
                 let found = paths.zip(counts).filter(|(_, cells)| *cells > 0);
@@ -114,7 +95,9 @@ async fn read(
     // The length of a text ends at its first zero byte.
     let long = |c: &String| {
         let c = quoted(c);
-        format!("CASE typeof({c}) WHEN 'blob' THEN length({c}) WHEN 'text' THEN length(CAST({c} AS BLOB)) END >= {LENGTH_MIN}")
+        format!(
+            "CASE typeof({c}) WHEN 'blob' THEN length({c}) WHEN 'text' THEN length(CAST({c} AS BLOB)) END >= {LENGTH_MIN}"
+        )
     };
     let values = table.columns.iter().map(|c| format!("CASE WHEN {} THEN {} END", long(c), quoted(c)));
     let sql = format!(
