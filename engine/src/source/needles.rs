@@ -47,13 +47,13 @@ fn needles(header: &Header) -> Vec<String> {
     needles.extend((0..3).map(|offset| base64::of(header, offset, GAP)));
     for inner in texts(header) {
         needles.push(in_hexadecimal(&inner));
-        needles.extend((0..3).map(|offset| base64::of_text(&inner, offset, r"(?:\s|\\+[nr])*")));
+        needles.extend((0..3).map(|offset| base64::of_text(&inner, offset, r"(?:\s|\\+(?:[nr]|01[25]))*")));
     }
     needles
 }
 
 /// What may stand between two characters of base64: the breaks of lines, escaped or not, and the zero bytes of UTF-16.
-const GAP: &str = r"(?:[\s=\x00]|\\+(?:[nrt]|u000[aAdD9]|000)|%(?:25)*(?:0[aAdD9]|20)|&#(?:1[03]|[xX][aAdD]);)*";
+const GAP: &str = r"(?:[\s=\x00]|\\+(?:[nrt]|u000[aAdD9]|01[125]|000)|%(?:25)*(?:0[aAdD9]|20)|&#(?:1[03]|[xX][aAdD]);)*";
 
 /// The bytes as they are, or each of them escaped in a way of its own.
 fn escaped(header: &Header) -> String {
@@ -94,9 +94,9 @@ fn byte(byte: u8) -> String {
 fn hexadecimal(header: &Header) -> String {
     let digits = |byte: &u8| {
         let (high, low) = (any_case(&format!("{:x}", byte >> 4)), any_case(&format!("{:x}", byte & 15)));
-        format!(r"{high}(?:[\s\x00]|\\+[nr]|\\+000)*{low}")
+        format!(r"{high}(?:[\s\x00]|\\+(?:[nr]|01[125]|000))*{low}")
     };
-    let between = r"(?:[\s:;,_%=\x00-]|\\+[nrtx]|\\+000|0x)*";
+    let between = r"(?:[\s:;,_%=\x00-]|\\+(?:[nrtx]|01[125]|000)|0x)*";
     header.iter().map(digits).collect::<Vec<_>>().join(between)
 }
 
