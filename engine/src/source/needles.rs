@@ -53,7 +53,8 @@ fn needles(header: &Header) -> Vec<String> {
 }
 
 /// What may stand between two characters of base64: the breaks of lines, escaped or not, and the zero bytes of UTF-16.
-const GAP: &str = r"(?:[\s=\x00]|\\+(?:[nrt]|u000[aAdD9]|01[125]|000)|%(?:25)*(?:0[aAdD9]|20)|&#(?:1[03]|[xX][aAdD]);)*";
+const GAP: &str =
+    r"(?:[\s=\x00]|\\+(?:[nrt]|u000[aAdD9]|01[125]|000)|%(?:25)*(?:0[aAdD9]|20)|&#(?:1[03]|[xX][aAdD]);)*";
 
 /// The bytes as they are, or each of them escaped in a way of its own.
 fn escaped(header: &Header) -> String {
