@@ -126,7 +126,7 @@ fn text(report: &Report, output: &Output) -> String {
     }
     for source in report.sources.iter().filter(|s| !s.problems.is_empty()) {
         text += &format!("{}  {}: what the proof could not look at\n", mark(false), source.source);
-        text.extend(source.problems.iter().map(|line| format!("      problem: {line}\n")));
+        text.extend(source.problems.iter().map(|line| format!("      problem: {}\n", plain(line))));
     }
     if report.columns.is_empty() && report.good {
         text += "no column is registered: declare some with [[source]] and [[table]]\n";
