@@ -1,10 +1,14 @@
 //! What a cell is bound to, as a template: `messages.encrypted_content:{id}`
 
+mod ambiguity;
+
+pub use ambiguity::{Ambiguity, KeyKind};
+
 /// A parsed template, ready to render for any row of its table
 ///
 /// Names in braces are primary key columns; `{{` and `}}` are literal braces;
-/// the empty text means no associated data. Two text columns need a separator
-/// that neither can contain, or two rows can render the same bytes.
+/// the empty text means no associated data. Columns of varying length need a separator
+/// that neither can contain, or two rows can render the same bytes: see [`Template::ambiguity`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     pieces: Vec<Piece>,
@@ -78,19 +82,6 @@ impl Template {
             out.extend_from_slice(text.as_bytes());
         }
         out
-    }
-
-    /// The texts after each text column that another text column follows: what must not occur in
-    /// their values, or two rows can render the same bytes. None: fewer than two text columns.
-    pub fn separators(&self, is_text: impl Fn(usize) -> bool) -> Option<Vec<&str>> {
-        let text = |piece: &Piece| matches!(piece, Piece::Column(i) if is_text(*i));
-        let columns: Vec<usize> = (0..self.pieces.len()).filter(|i| text(&self.pieces[*i])).collect();
-        let after = |i: &usize| match self.pieces.get(i + 1) {
-            Some(Piece::Text(text)) => text.as_str(),
-            _ => "",
-        };
-        let (_, followed) = columns.split_last()?;
-        (!followed.is_empty()).then(|| followed.iter().map(after).collect())
     }
 
     /// Names at least one primary key column: an application that changes the

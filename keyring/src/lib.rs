@@ -20,7 +20,7 @@ pub mod raw_key;
 pub mod tink;
 
 pub use algorithm::{Algorithm, Prefix, UnknownWord};
-pub use associated_data::{Template, TemplateError};
+pub use associated_data::{Ambiguity, KeyKind, Template, TemplateError};
 pub use backup::{BackupError, BackupRecord, KeyBackup};
 pub use cell::{Cell, CellError};
 pub use dek::{Dek, WrongDekLength};

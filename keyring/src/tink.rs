@@ -2,7 +2,7 @@
 //! applications in any language
 //!
 //! Imported is what a [`Keyset`] can read: AES-GCM, AES-GCM-SIV and XChaCha20-Poly1305 with the
-//! output prefix `TINK`, and AES-GCM with `RAW`. All of a keyset, or nothing of it.
+//! output prefix `TINK`, and AES-GCM with `RAW`. All of a keyset but its destroyed keys, or nothing of it.
 
 mod error;
 mod json;
@@ -39,7 +39,7 @@ pub struct ImportedKey {
     pub prefix: Prefix,
 }
 
-/// All keys of a cleartext keyset, in its order, or none of them
+/// All keys of a cleartext keyset but the destroyed ones, in its order, or none of them
 ///
 /// `serialized` holds keys in the clear: wiping it is the caller's duty. JSON
 /// strings with escapes pass through a buffer of the parser that is not wiped.
@@ -68,10 +68,13 @@ pub fn import(serialized: &[u8], format: KeysetFormat) -> Result<Vec<(ImportedKe
         if !seen.insert(key_id) {
             return Err(TinkError::DuplicateKeyId(key_id));
         }
+        if key.status == key::DESTROYED {
+            continue; // there is nothing to import, and nothing is under it that could be read
+        }
         let (algorithm, prefix, dek) = key::check(key)?;
         imported.push((ImportedKey { key_id, primary: key_id == primary, algorithm, prefix }, dek));
     }
-    if !seen.contains(&primary) {
+    if imported.iter().all(|(key, _)| !key.primary) {
         return Err(TinkError::UnknownPrimary(primary));
     }
     Ok(imported)

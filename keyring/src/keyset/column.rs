@@ -109,16 +109,24 @@ impl Keyset {
         Ok(layout.encoding.encode(new))
     }
 
-    /// The suspended key under which stored bytes authenticate, if they do: somebody still needs it
+    /// The suspended key under which stored bytes authenticate, if they do: they are still needed
     ///
-    /// The plaintext is wiped and not handed out.
+    /// A cell that names no key is tried under each suspended raw key, whatever the column's format: a copy of
+    /// such a cell can stand in a column that was adopted since. The plaintext is wiped and not handed out.
     #[must_use]
     pub fn suspended_use(&self, layout: Layout, stored: &[u8], associated_data: &[u8]) -> Option<KeyId> {
-        let cell = layout.encoding.decode(stored).ok()?;
-        let cell = cell::parse(&cell).ok()?;
-        let suspended = |key: &&Key| key.info.key_id == cell.key_id && key.info.state == KeyState::Suspended;
-        let material = self.keys.iter().find(suspended)?.material.as_ref()?;
-        material.cipher.open(cell.sealed, associated_data).map(|_| cell.key_id)
+        let bytes = layout.encoding.decode(stored).ok()?;
+        let opens = |key: &Key, sealed: &[u8]| {
+            let cipher = key.material.as_ref().map(|material| &material.cipher);
+            key.info.state == KeyState::Suspended && cipher.is_some_and(|c| c.open(sealed, associated_data).is_some())
+        };
+        let named = cell::parse(&bytes).ok();
+        let is_named = |key: &&Key, cell: &cell::Cell<'_>| {
+            key.info.prefix == Prefix::Tink && key.info.key_id == cell.key_id && opens(key, cell.sealed)
+        };
+        let by_name = named.and_then(|cell| self.keys.iter().find(|key| is_named(key, &cell)));
+        let found = by_name.or_else(|| self.keys.iter().find(|k| k.info.prefix == Prefix::Raw && opens(k, &bytes)));
+        found.map(|key| key.info.key_id)
     }
 
     /// The key that stored bytes name: in a column where cells need not, only one that is known, since

@@ -36,7 +36,9 @@ pub enum KeysetError {
     #[error("key {0} is a raw key for {1}: raw cells are supported for AES-GCM only")]
     RawAlgorithm(KeyId, Algorithm),
     /// Invariant 10
-    #[error("a keyset has exactly one active key")]
+    #[error(
+        "a keyset has exactly one active key: if this one has none, `reseal keys create` makes active what an earlier command left"
+    )]
     NotOneActive,
 }
 

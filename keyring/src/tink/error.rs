@@ -71,7 +71,7 @@ pub enum TinkError {
         /// What it says
         found: String,
     },
-    /// Disabled or destroyed
+    /// Disabled, or of an unknown status
     #[error("key {key_id} ({name}) is {found}: enable it, or remove it from the keyset first")]
     Status {
         /// The key

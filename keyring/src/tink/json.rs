@@ -2,13 +2,19 @@
 
 use std::fmt::Write;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine, alphabet,
+    engine::{
+        GeneralPurpose,
+        general_purpose::{NO_PAD, STANDARD},
+    },
+};
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use super::{
     TinkError,
-    key::{self, TYPE_PREFIX, TinkKey, TinkKeyset},
+    key::{self, MATERIALS, PREFIXES, STATUSES, TYPE_PREFIX, TinkKey, TinkKeyset},
 };
 use crate::{KeyId, Keyset};
 
@@ -24,7 +30,7 @@ pub(super) fn read(json: &[u8]) -> Result<TinkKeyset, TinkError> {
         value: decode(&key.key_data.value),
         material: key.key_data.key_material_type,
         status: key.status,
-        key_id: key.key_id,
+        key_id: key.key_id.unwrap_or(KeyId(0)),
         prefix: key.output_prefix_type,
     });
     Ok(TinkKeyset { primary: keyset.primary_key_id, keys: keys.collect() })
@@ -35,7 +41,7 @@ pub(super) fn read_encrypted(json: &[u8]) -> Result<Vec<u8>, TinkError> {
     match keyset.encrypted_keyset {
         None if keyset.key.is_empty() => Err(TinkError::NoCiphertext),
         None => Err(TinkError::NotEncrypted),
-        Some(text) => STANDARD.decode(text).map_err(|_| TinkError::NoCiphertext),
+        Some(text) => decode(&text).map(|bytes| bytes.to_vec()).ok_or(TinkError::NoCiphertext),
     }
 }
 
@@ -83,51 +89,65 @@ fn parse(json: &[u8]) -> Result<JsonKeyset, TinkError> {
     serde_json::from_slice(json).map_err(|error| TinkError::Json { line: error.line(), column: error.column() })
 }
 
+/// Either alphabet, with padding or without: protobuf's JSON parsers take all of them.
 fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let standard = |byte| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        byte => byte,
+    };
+    let text: Zeroizing<Vec<u8>> = Zeroizing::new(text.trim_end_matches('=').bytes().map(standard).collect());
     // Room for the decoder's estimate: a vector that grows leaves the key behind.
-    let mut value = Zeroizing::new(Vec::with_capacity(text.len()));
-    STANDARD.decode_vec(text, &mut value).ok()?;
+    let mut value = Zeroizing::new(Vec::with_capacity(text.len() + 4));
+    LENIENT.decode_vec(&text[..], &mut value).ok()?;
     Some(value)
 }
 
+const LENIENT: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, NO_PAD.with_decode_allow_trailing_bits(true));
+
+// Protobuf's JSON mapping: names in camel case or as the schema writes them, null for what is not set.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct JsonKeyset {
-    #[serde(default, deserialize_with = "maybe_id")]
+    #[serde(default, alias = "primaryKeyId", deserialize_with = "maybe_id")]
     primary_key_id: Option<KeyId>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     key: Vec<JsonKey>,
+    #[serde(alias = "encryptedKeyset")]
     encrypted_keyset: Option<String>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct JsonKey {
+    #[serde(default, alias = "keyData", deserialize_with = "or_default")]
     key_data: JsonKeyData,
+    #[serde(default, deserialize_with = "status")]
     status: String,
-    #[serde(default = "no_id", deserialize_with = "id")]
-    key_id: KeyId,
+    #[serde(default, alias = "keyId", deserialize_with = "maybe_id")]
+    key_id: Option<KeyId>,
+    #[serde(default, alias = "outputPrefixType", deserialize_with = "prefix")]
     output_prefix_type: String,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+// A destroyed key has none, or one without its value.
+#[derive(Deserialize, Default)]
 struct JsonKeyData {
+    #[serde(default, alias = "typeUrl", deserialize_with = "or_default")]
     type_url: String,
-    #[serde(deserialize_with = "secret")]
+    #[serde(default, deserialize_with = "secret")]
     value: Zeroizing<String>,
+    #[serde(default, alias = "keyMaterialType", deserialize_with = "material")]
     key_material_type: String,
 }
 
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
+}
+
 fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Zeroizing<String>, D::Error> {
-    String::deserialize(from).map(Zeroizing::new)
+    or_default(from).map(Zeroizing::new)
 }
 
-fn no_id() -> KeyId {
-    KeyId(0)
-}
-
-// Protobuf's JSON mapping allows both for a uint32.
+// Protobuf's JSON mapping allows both for a number and for an enum.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Number {
@@ -135,13 +155,33 @@ enum Number {
     Text(String),
 }
 
-fn id<'de, D: Deserializer<'de>>(from: D) -> Result<KeyId, D::Error> {
-    match Number::deserialize(from)? {
-        Number::Number(id) => Ok(KeyId(id)),
-        Number::Text(text) => text.parse().map_err(serde::de::Error::custom),
+fn maybe_id<'de, D: Deserializer<'de>>(from: D) -> Result<Option<KeyId>, D::Error> {
+    match Option::deserialize(from)? {
+        None => Ok(None),
+        Some(Number::Number(id)) => Ok(Some(KeyId(id))),
+        Some(Number::Text(text)) => text.parse().map(Some).map_err(serde::de::Error::custom),
     }
 }
 
-fn maybe_id<'de, D: Deserializer<'de>>(from: D) -> Result<Option<KeyId>, D::Error> {
-    id(from).map(Some)
+fn status<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    word(from, STATUSES)
+}
+
+fn prefix<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    word(from, PREFIXES)
+}
+
+fn material<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    word(from, MATERIALS)
+}
+
+fn word<'de, D: Deserializer<'de>>(from: D, words: &[&str]) -> Result<String, D::Error> {
+    Ok(match Option::deserialize(from)? {
+        None => key::word(0, words),
+        Some(Number::Number(number)) => key::word(number, words),
+        Some(Number::Text(text)) => match text.parse() {
+            Ok(number) => key::word(number, words),
+            Err(_) => text,
+        },
+    })
 }

@@ -23,6 +23,19 @@ const TYPES: [(&str, &[Algorithm]); 3] = [
     ("XChaCha20Poly1305Key", &[Algorithm::XChaCha20Poly1305]),
 ];
 
+/// The words of the enums, from number 1
+pub(super) const MATERIALS: &[&str] = &["SYMMETRIC", "ASYMMETRIC_PRIVATE", "ASYMMETRIC_PUBLIC", "REMOTE"];
+pub(super) const STATUSES: &[&str] = &["ENABLED", "DISABLED", DESTROYED];
+pub(super) const PREFIXES: &[&str] = &["TINK", "LEGACY", "RAW", "CRUNCHY"];
+/// A key without material, which stays in a keyset so that its id is not used again
+pub(super) const DESTROYED: &str = "DESTROYED";
+
+/// The word that JSON has for an enum's number
+pub(super) fn word(number: u32, words: &[&str]) -> String {
+    let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+    index.and_then(|index| words.get(index)).map_or_else(|| number.to_string(), |word| (*word).to_owned())
+}
+
 const VERSION_TAG: u8 = 1 << 3;
 const KEY_VALUE_TAG: u8 = (3 << 3) | 2;
 

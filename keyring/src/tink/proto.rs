@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::{
     TinkError,
-    key::{self, TYPE_LEN_MAX, TYPE_PREFIX, TinkKey, TinkKeyset, VALUE_LEN_MAX},
+    key::{self, MATERIALS, PREFIXES, STATUSES, TYPE_LEN_MAX, TYPE_PREFIX, TinkKey, TinkKeyset, VALUE_LEN_MAX},
     wire::{Fields, Malformed, put_bytes, put_number},
 };
 use crate::{KeyId, Keyset};
@@ -74,17 +74,11 @@ fn key(bytes: &[u8]) -> Result<TinkKey, Malformed> {
     Ok(TinkKey {
         type_url,
         value: Some(secret),
-        material: word(material, &["SYMMETRIC", "ASYMMETRIC_PRIVATE", "ASYMMETRIC_PUBLIC", "REMOTE"]),
-        status: word(status, &["ENABLED", "DISABLED", "DESTROYED"]),
+        material: key::word(material, MATERIALS),
+        status: key::word(status, STATUSES),
         key_id: KeyId(key_id),
-        prefix: word(prefix, &["TINK", "LEGACY", "RAW", "CRUNCHY"]),
+        prefix: key::word(prefix, PREFIXES),
     })
-}
-
-/// The word that JSON has for an enum's number, from 1
-fn word(number: u32, words: &[&str]) -> String {
-    let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
-    index.and_then(|index| words.get(index)).map_or_else(|| number.to_string(), |word| (*word).to_owned())
 }
 
 pub(super) fn read_encrypted(bytes: &[u8]) -> Result<Vec<u8>, TinkError> {

@@ -118,7 +118,7 @@ fn raw_keys_are_for_aes_gcm_only() {
 fn what_is_not_supported_is_refused_and_the_key_named() {
     for (pointer, value, expected) in [
         ("/key/0/status", json!("DISABLED"), "tink_status"),
-        ("/key/0/status", json!("DESTROYED"), "tink_status"),
+        ("/key/0/status", json!("DESTROYED"), "tink_unknown_primary"),
         ("/key/0/outputPrefixType", json!("CRUNCHY"), "tink_prefix"),
         ("/key/0/outputPrefixType", json!("LEGACY"), "tink_prefix"),
         ("/key/0/keyData/keyMaterialType", json!("REMOTE"), "tink_material"),
@@ -134,7 +134,7 @@ fn what_is_not_supported_is_refused_and_the_key_named() {
         *keyset.pointer_mut(pointer).unwrap() = value.clone();
         let error = refused(&keyset);
         assert_eq!(error.code(), expected, "{pointer} {value}");
-        let names_key = pointer.starts_with("/key/0") && !pointer.ends_with("keyId");
+        let names_key = pointer.starts_with("/key/0") && !pointer.ends_with("keyId") || value == "DESTROYED";
         assert_eq!(error.to_string().contains("1540500288"), names_key, "{error}");
     }
 }
@@ -248,5 +248,55 @@ fn the_longest_export_fits_the_room_reserved_for_it() {
     // Grown, it would have left keys behind; a debug assertion in `export` looks.
     for format in [JSON, KeysetFormat::Binary] {
         assert_eq!(tink::import(&tink::export(&keyset, format), format).unwrap().len(), 50);
+    }
+}
+
+/// Protobuf's JSON mapping, as the readers of Tink take it.
+#[test]
+fn a_keyset_is_read_in_every_way_in_which_tinks_json_reader_takes_it() {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let mut keyset = native_keyset();
+    let dek = [&[0x1A, 32][..], &[0xFB, 0xEF, 0xFF, 0x3E].repeat(8)].concat();
+    keyset["key"][0]["keyData"]["value"] = json!(STANDARD.encode(dek));
+    let plain = keyset.to_string();
+    let value = keyset["key"][0]["keyData"]["value"].as_str().unwrap().to_owned();
+    assert!(value.contains('+') && value.contains('/') && value.ends_with('='), "{value}");
+    let cell = imported(&plain).encrypt(b"a value", ROW);
+    let url_safe = value.replace('+', "-").replace('/', "_");
+    let with = |pointer: &str, value: serde_json::Value| {
+        let mut other = keyset.clone();
+        *other.pointer_mut(pointer).unwrap() = value;
+        other.to_string()
+    };
+    let snake = [
+        ("primaryKeyId", "primary_key_id"),
+        ("keyData", "key_data"),
+        ("typeUrl", "type_url"),
+        ("keyMaterialType", "key_material_type"),
+        ("keyId", "key_id"),
+        ("outputPrefixType", "output_prefix_type"),
+    ];
+    let snake = snake.iter().fold(plain.clone(), |text, (camel, snake)| text.replace(camel, snake));
+    let gone = |key: serde_json::Value| {
+        let mut other = keyset.clone();
+        other["key"].as_array_mut().unwrap().push(key);
+        other.to_string()
+    };
+    let cases = [
+        with("/key/0/keyData/value", json!(url_safe)),
+        with("/key/0/keyData/value", json!(value.trim_end_matches('='))),
+        with("/key/0/keyData/value", json!(url_safe.trim_end_matches('='))),
+        with("/key/0/status", json!(1)),
+        with("/key/0/outputPrefixType", json!(1)),
+        with("/key/0/keyData/keyMaterialType", json!("1")),
+        snake,
+        gone(json!({"keyId": 103, "status": "DESTROYED", "outputPrefixType": "TINK"})),
+        gone(json!({"keyId": 103, "status": 3, "keyData": {"typeUrl": "x", "keyMaterialType": "SYMMETRIC"}})),
+        gone(json!({"keyId": 103, "status": "DESTROYED", "keyData": null})),
+    ];
+    for case in cases {
+        let keys = import(&case).map_err(|e| format!("{e}: {case}")).unwrap();
+        assert_eq!(keys.len(), 1, "{case}");
+        assert_eq!(as_keyset(keys).decrypt(&cell, ROW).as_deref().map(|v| &v[..]), Ok(&b"a value"[..]), "{case}");
     }
 }

@@ -104,6 +104,8 @@ fn the_last_of_a_repeated_field_counts() {
     assert_eq!(outcome(&[number(1, 4), one_key()].concat()), Ok(1));
     assert_eq!(outcome(&[one_key(), number(1, 4)].concat()), Err("tink_unknown_primary"));
     assert_eq!(outcome(&[number(1, 9), bytes(2, &[key(9), number(2, 2)].concat())].concat()), Err("tink_status"));
+    let destroyed = bytes(2, &[number(2, 3), number(3, 8), number(4, 1)].concat());
+    assert_eq!(outcome(&[one_key(), destroyed].concat()), Ok(1), "a destroyed key is left out");
 }
 
 #[test]
