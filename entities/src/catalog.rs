@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// The format of native cells.
 pub const NATIVE: &str = "tink";
+/// The fence that lets in nothing but cells under the active key.
+pub const STRICT: &str = "strict";
 /// The format of cells that are not encrypted yet.
 pub const PLAINTEXT: &str = "plaintext";
 
@@ -15,6 +17,10 @@ fn tink() -> String {
 
 fn bytes() -> String {
     "bytes".to_owned()
+}
+
+fn trigger() -> String {
+    "trigger".to_owned()
 }
 
 /// One encrypted column of one table of one source.
@@ -53,6 +59,10 @@ pub struct Model {
     #[sea_orm(column_type = "String(StringLen::N(32))", default_value = "bytes")]
     #[serde(default = "bytes")]
     pub encoding: String,
+    /// What its fence refuses: `strict`, whatever is no cell under the active key; `trigger`, cells under retired keys.
+    #[sea_orm(column_type = "String(StringLen::N(16))", default_value = "trigger")]
+    #[serde(default = "trigger")]
+    pub fence: String,
     /// When a proof found every cell native although they had not been; it is `tink` since.
     #[serde(default)]
     pub adopted_at: Option<i64>,
@@ -85,9 +95,10 @@ impl Model {
         self.format != NATIVE && self.adopted_at.is_none()
     }
 
-    /// Its cells once were something else, so only cells that name a current key may be written.
-    pub fn was_not_native(&self) -> bool {
-        self.format != NATIVE
+    /// Its fence lets in nothing but cells under a current key: as it was asked for, or because its cells once were
+    /// something else.
+    pub fn takes_only_cells(&self) -> bool {
+        self.fence == STRICT || self.format != NATIVE
     }
 
     /// What names no key in it may be a plaintext.

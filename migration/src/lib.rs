@@ -16,6 +16,7 @@ mod m0011_pace;
 mod m0014_swaps;
 mod m0016_clearing;
 mod m0017_pace_limits;
+mod m0018_writers;
 mod run;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -44,6 +45,7 @@ impl MigratorTrait for Ledger {
             Box::new(m0014_swaps::Migration),
             Box::new(m0016_clearing::Migration),
             Box::new(m0017_pace_limits::Migration),
+            Box::new(m0018_writers::Migration),
         ]
     }
 

@@ -29,6 +29,8 @@ pub struct Declared {
     pub format: String,
     /// How they are written.
     pub encoding: String,
+    /// What its fence refuses.
+    pub fence: String,
 }
 
 impl From<&Declared> for catalog::Model {
@@ -45,6 +47,7 @@ impl From<&Declared> for catalog::Model {
             primary_key: json!(declared.primary_key).to_string(),
             format: declared.format.clone(),
             encoding: declared.encoding.clone(),
+            fence: declared.fence.clone(),
             registered_at: 0,
             adopted_at: None,
             forgotten_at: None,
@@ -210,12 +213,14 @@ pub fn conflict(row: &catalog::Model, column: &Declared) -> Option<String> {
         && row.associated_data == column.associated_data
         && row.primary_key() == column.primary_key
         && row.encoding == column.encoding
+        && row.fence == column.fence
         && format;
     (!same).then(|| {
         format!(
-            "is registered with keyset `{}`, associated data `{}`, primary key {}, format `{}` and encoding `{}`, and this \
-             configuration says otherwise: correct the configuration, or take the old entry out with `reseal catalog forget`",
-            row.keyset, row.associated_data, row.primary_key, row.format, row.encoding
+            "is registered with keyset `{}`, associated data `{}`, primary key {}, format `{}`, encoding `{}` and fence \
+             `{}`, and this configuration says otherwise: correct the configuration, or take the old entry out with `reseal \
+             catalog forget`",
+            row.keyset, row.associated_data, row.primary_key, row.format, row.encoding, row.fence
         )
     })
 }
@@ -236,6 +241,7 @@ async fn remember(
         .col_expr(catalog::Column::PrimaryKey, Expr::value(json!(column.primary_key).to_string()))
         .col_expr(catalog::Column::Format, Expr::value(if stays_adopted { &row.format } else { &column.format }))
         .col_expr(catalog::Column::Encoding, Expr::value(&column.encoding))
+        .col_expr(catalog::Column::Fence, Expr::value(&column.fence))
         .col_expr(catalog::Column::AdoptedAt, Expr::value(row.adopted_at.filter(|_| stays_adopted)))
         .filter(catalog::Column::Id.eq(row.id))
         .exec(txn)
@@ -251,7 +257,7 @@ async fn remember(
 fn told(column: &Declared) -> serde_json::Value {
     json!({
         "keyset": column.keyset, "associated_data": column.associated_data, "format": column.format,
-        "encoding": column.encoding,
+        "encoding": column.encoding, "fence": column.fence,
     })
 }
 
@@ -267,6 +273,7 @@ async fn insert(txn: &impl ConnectionTrait, actor: &str, column: &Declared) -> R
         primary_key: Set(primary_key),
         format: Set(column.format.clone()),
         encoding: Set(column.encoding.clone()),
+        fence: Set(column.fence.clone()),
         registered_at: Set(now_ms(txn).await?),
         ..Default::default()
     })

@@ -17,7 +17,7 @@ use serde_json::json;
 pub struct NewKey {
     /// Its id.
     pub key_id: i64,
-    /// `pre_active`; an import and a keyset's first key also come active or deactivated.
+    /// `pre_active`; the keys of an import besides its primary one come deactivated.
     pub state: KeyState,
     /// The cipher by its Tink template.
     pub algorithm: String,
@@ -142,6 +142,45 @@ async fn insert_as(
     let subject = format!("key {}", key.key_id);
     audit::record(txn, audit::Entry { actor, action: "key.stored", subject, before: json!(null), after }).await?;
     Ok(version)
+}
+
+/// Makes a keyset's first key active, which its caller has secured. Doing it again changes nothing. In the caller's
+/// transaction.
+pub async fn activate_first(
+    txn: &impl ConnectionTrait,
+    actor: &str,
+    keyset: &str,
+    key_id: i64,
+) -> Result<(), LedgerError> {
+    let keys = locked(txn, keyset).await?;
+    if keys.iter().any(|k| k.key_id == key_id && k.state == KeyState::Active) {
+        return Ok(()); // by another process, which finished the same key
+    }
+    let activated = keys::Entity::update_many()
+        .col_expr(keys::Column::State, Expr::value(after::<KeyState>(KeyEvent::Activate)))
+        .col_expr(keys::Column::Generation, Expr::col(keys::Column::Generation).add(1))
+        .col_expr(keys::Column::ActivatedAt, now(txn))
+        .filter(keys::Column::KeyId.eq(key_id))
+        .filter(keys::Column::Keyset.eq(keyset))
+        .filter(keys::Column::State.eq(KeyState::PreActive))
+        .exec(txn)
+        .await?;
+    if activated.rows_affected != 1 || keys.iter().any(|k| k.state == KeyState::Active) {
+        return Err(LedgerError::refused(
+            "keyset_has_active_key",
+            format!(
+                "keyset `{keyset}` has an active key already, or key {key_id} is not pre_active: see `reseal keys list`"
+            ),
+        ));
+    }
+    let entry = audit::Entry {
+        actor,
+        action: "key.activated",
+        subject: format!("key {key_id}"),
+        before: json!({"state": KeyState::PreActive}),
+        after: json!({"state": KeyState::Active, "keyset": keyset}),
+    };
+    audit::record(txn, entry).await
 }
 
 /// Promotes the rotation's key while the step is held: pins the keys that the rotation retires, the

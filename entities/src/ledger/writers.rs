@@ -24,14 +24,20 @@ pub struct WriterStatus {
     pub seen_at: i64,
 }
 
-/// Writes a sign of life: this instance encrypts with this key of this keyset.
-pub async fn beat(db: &impl ConnectionTrait, name: &str, keyset: &str, key_id: i64) -> Result<(), LedgerError> {
-    use writers::Column::{KeyId, Keyset, Name, SeenAt, StartedAt};
+/// Writes a sign of life: this instance encrypts with this key of this keyset, and refreshes it within `refresh_ms`.
+pub async fn beat(
+    db: &impl ConnectionTrait,
+    name: &str,
+    keyset: &str,
+    key_id: i64,
+    refresh_ms: i64,
+) -> Result<(), LedgerError> {
+    use writers::Column::{KeyId, Keyset, Name, RefreshMs, SeenAt, StartedAt};
     let mut insert = Query::insert();
-    insert.into_table(writers::Entity).columns([Name, Keyset, KeyId, StartedAt, SeenAt]);
-    let values = [name.into(), keyset.into(), key_id.into(), now(db), now(db)];
+    insert.into_table(writers::Entity).columns([Name, Keyset, KeyId, RefreshMs, StartedAt, SeenAt]);
+    let values = [name.into(), keyset.into(), key_id.into(), refresh_ms.into(), now(db), now(db)];
     insert.values(values).map_err(|e| DbErr::Custom(e.to_string()))?;
-    insert.on_conflict(OnConflict::columns([Name, Keyset]).update_columns([KeyId, SeenAt]).to_owned());
+    insert.on_conflict(OnConflict::columns([Name, Keyset]).update_columns([KeyId, RefreshMs, SeenAt]).to_owned());
     db.execute(&insert).await?;
     Ok(())
 }
