@@ -60,6 +60,9 @@ pub(crate) fn config(raw: raw::Raw, at: &Layers) -> Result<Config> {
     })
 }
 
+/// What the encryption service encrypts without an answer of the ledger for (`Options::confirmed_within`).
+const KEYSET_REFRESH_MAX: Duration = Duration::from_secs(20);
+
 fn server(raw: raw::Server, at: &Layers) -> Result<Server> {
     within(raw.requests_per_second, 1..=100_000, "server.requests_per_second", at)?;
     let tls = match (raw.tls_certificate, raw.tls_key) {
@@ -68,7 +71,12 @@ fn server(raw: raw::Server, at: &Layers) -> Result<Server> {
         (Some(_), None) => return Err(at.refuse("server.tls_key", "missing, and `server.tls_certificate` is set")),
         (None, Some(_)) => return Err(at.refuse("server.tls_certificate", "missing, and `server.tls_key` is set")),
     };
-    Ok(Server { bind: raw.bind, tls, requests_per_second: raw.requests_per_second })
+    let keyset_refresh = duration(&raw.keyset_refresh, "server.keyset_refresh", at)?;
+    if keyset_refresh.is_zero() || keyset_refresh > KEYSET_REFRESH_MAX {
+        let reason = "must be longer than nothing and 20s at most: a service that was silent for 30s is taken for gone";
+        return Err(at.refuse("server.keyset_refresh", reason));
+    }
+    Ok(Server { bind: raw.bind, tls, requests_per_second: raw.requests_per_second, keyset_refresh })
 }
 
 fn source(raw: raw::Source, path: &str, at: &Layers) -> Result<Source> {
@@ -115,6 +123,10 @@ fn replica_lag_max(text: &str, path: &str, at: &Layers) -> Result<ReplicaLagMax>
     }
 }
 
+fn duration(text: &str, option: &str, at: &Layers) -> Result<Duration> {
+    humantime::parse_duration(text).map_err(|e| at.refuse(option, &format!("{e}; write e.g. \"60s\" or \"7d\"")))
+}
+
 /// As the ledger takes them: a year for applications to reload, a century of waiting.
 const WRITER_TTL_MAX_DAYS: u64 = 365;
 const CLEAR_AFTER_MAX_DAYS: u64 = 36_500;
@@ -125,9 +137,7 @@ fn rotation(raw: raw::Rotation, at: &Layers) -> Result<Rotation> {
         within(rows, 10..=5_000, "rotation.chunk_rows", at)?;
     }
     within(raw.outstanding_batches_max, 1..=2_000, "rotation.outstanding_batches_max", at)?;
-    let duration = |text: &str, option: &str| -> Result<Duration> {
-        humantime::parse_duration(text).map_err(|e| at.refuse(option, &format!("{e}; write e.g. \"60s\" or \"7d\"")))
-    };
+    let duration = |text: &str, option: &str| duration(text, option, at);
     let at_most = |length: Duration, most_days: u64, option: &str| -> Result<Duration> {
         if length.as_secs() <= most_days * 86_400 {
             return Ok(length);

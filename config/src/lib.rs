@@ -71,6 +71,8 @@ pub struct Server {
     pub tls: Option<Tls>,
     /// Requests a second of one token that has no limit of its own: 1 to 100,000, default 50.
     pub requests_per_second: u32,
+    /// How old a keyset of the encryption service may become before it asks the ledger: up to 20 s, default 5 s.
+    pub keyset_refresh: Duration,
 }
 
 /// What the server shows to its clients, as PEM files.
@@ -134,19 +136,30 @@ pub struct Table {
     pub name: String,
     /// At least one column, each once, in the key's order.
     pub primary_key: Vec<String>,
-    /// What keeps cells under a retiring key from being written.
+    /// What its encrypted columns refuse.
     pub fence: Fence,
     /// At least one, each name once.
     pub columns: Vec<Column>,
 }
 
-/// What keeps cells under a retiring key from being written.
+/// What the source database refuses to store in encrypted columns, by a trigger and a constraint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fence {
-    /// A trigger in the source database.
+    /// Whatever is no cell under the active key; the default.
+    Strict,
+    /// Cells under a retired key. A plaintext that an application stores by mistake is found by the next proof, which it
+    /// then blocks.
     Trigger,
-    /// Nothing does. Known to the design; refused by [`Config::load`]: clearing without a fence would rest on hope.
-    None,
+}
+
+impl Fence {
+    /// The word in the file and in the ledger.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Trigger => "trigger",
+        }
+    }
 }
 
 /// An encrypted column.

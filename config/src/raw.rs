@@ -55,12 +55,13 @@ pub(crate) struct Server {
     pub(crate) tls_certificate: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) requests_per_second: u32,
+    pub(crate) keyset_refresh: String,
 }
 
 impl Default for Server {
     fn default() -> Self {
         let bind = SocketAddr::from(([127, 0, 0, 1], 7373));
-        Self { bind, tls_certificate: None, tls_key: None, requests_per_second: 50 }
+        Self { bind, tls_certificate: None, tls_key: None, requests_per_second: 50, keyset_refresh: "5s".to_owned() }
     }
 }
 
@@ -97,7 +98,7 @@ pub(crate) struct Table {
     pub(crate) name: String,
     #[serde(default)]
     pub(crate) primary_key: Vec<String>,
-    #[serde(default = "trigger")]
+    #[serde(default = "strict")]
     pub(crate) fence: String,
     #[serde(default)]
     pub(crate) columns: Vec<Column>,
@@ -117,8 +118,8 @@ pub(crate) struct Column {
     pub(crate) associated_data: String,
 }
 
-fn trigger() -> String {
-    "trigger".to_owned()
+fn strict() -> String {
+    "strict".to_owned()
 }
 
 fn default_keyset() -> String {

@@ -12,7 +12,7 @@ use reseal_entities::{
     catalog as catalog_row,
     ledger::{catalog, keys as ledger_keys, sources},
 };
-use reseal_keyring::{Keyset, Template};
+use reseal_keyring::{Ambiguity, KeyKind, Keyset, Template};
 use serde::Serialize;
 
 /// So many cells of a column are opened from each end of its table.
@@ -214,21 +214,41 @@ async fn try_update(engine: &Engine, target: &Target, notes: &[String]) -> Resul
     Ok(problem)
 }
 
-/// Two text columns in one template: can two rows have the same associated data?
+/// Whether two rows can have the same associated data.
 async fn ambiguity(target: &Target, template: &Template) -> Result<Option<String>, EngineError> {
-    let text = |i: usize| target.shape.key[i].ty == KeyType::Text;
-    let Some(separators) = template.separators(text) else { return Ok(None) };
-    let mut found = separators.iter().find(|s| s.is_empty()).map(|_| "nothing stands between them".to_owned());
-    for separator in separators.iter().filter(|s| !s.is_empty()) {
+    let key = &target.shape.key;
+    let kind = |i: usize| match key[i].ty {
+        KeyType::Integer => KeyKind::Integer,
+        KeyType::Uuid => KeyKind::Fixed,
+        KeyType::UuidBytes => KeyKind::Fixed,
+        KeyType::Text => KeyKind::Text,
+        KeyType::Bytes => KeyKind::Hex,
+    };
+    let why = match template.ambiguity(kind) {
+        None => return Ok(None),
+        Some(Ambiguity::Unparted(one, other)) => {
+            format!("nothing in it parts `{}` from `{}`", key[one].name, key[other].name)
+        }
+        Some(Ambiguity::Contained(separators)) => {
+            let Some(why) = contained(target, &separators).await? else { return Ok(None) };
+            why
+        }
+    };
+    Ok(Some(format!(
+        "two rows can have the same associated data, since {why}; cells could be moved between them: a template for new \
+         columns should put a separator there that no value contains"
+    )))
+}
+
+async fn contained(target: &Target, separators: &[String]) -> Result<Option<String>, EngineError> {
+    for separator in separators {
         for key in target.shape.key.iter().filter(|k| k.ty == KeyType::Text) {
-            if found.is_none() && target.source.key_contains(&target.shape, &key.name, separator).await? {
-                found = Some(format!("`{}` contains {separator:?} in some row", key.name));
+            if target.source.key_contains(&target.shape, &key.name, separator).await? {
+                return Ok(Some(format!("`{}` contains {separator:?} in some row", key.name)));
             }
         }
     }
-    Ok(found.map(|why| {
-        format!("two rows can have the same associated data, since it names several text columns and {why}; cells could be moved between them")
-    }))
+    Ok(None)
 }
 
 /// Takes the database that a source is connected to for the registered one: the data has moved.

@@ -103,6 +103,7 @@ impl Engine {
                     primary_key: table.primary_key.clone(),
                     format: column.format.as_str().to_owned(),
                     encoding: column.encoding.as_str().to_owned(),
+                    fence: table.fence.as_str().to_owned(),
                 });
             }
         }

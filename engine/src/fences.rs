@@ -15,14 +15,14 @@ use reseal_entities::{
 use reseal_keyring::cell;
 
 /// The fence of a column. New cells may be under the active key, or one about to be, and no other of
-/// its keyset; tombstones included, so that a restored row is refused and not lost. Where cells once
+/// its keyset; tombstones included, so that a restored row is refused and not lost. Where the fence is strict, cells once
 /// named no key, or the keyset has had a raw key, nothing but the active key's header is let in. The key that
 /// is `admitted` counts as active beside the one that is, and then whatever rows may be under is let in, too.
 pub(crate) fn fence_of(column: &catalog_row::Model, keys: &[keys::Model], admitted: Option<i64>) -> Fence {
     let active = |k: &&keys::Model| k.state == KeyState::Active || Some(k.key_id) == admitted;
     let in_use = |k: &&keys::Model| active(k) || (admitted.is_some() && k.state == KeyState::Deactivated);
     let own = || keys.iter().filter(|k| k.keyset == column.keyset);
-    let rule = if column.was_not_native() || own().any(|k| !k.names_its_cells()) {
+    let rule = if column.takes_only_cells() || own().any(|k| !k.names_its_cells()) {
         Rule::Allow(headers(own().filter(in_use)))
     } else {
         Rule::Deny(headers(own().filter(|k| k.state != KeyState::PreActive && !active(k))))

@@ -100,7 +100,15 @@ impl Keyring {
     }
 
     async fn load(&self, name: &str) -> Result<Keyset, EngineError> {
-        let keys = ledger_keys::of_keyset(self.ledger.db(), name).await?;
+        self.load_with(name, None).await
+    }
+
+    /// With `first` taken for active where no key is: for trying a keyset's first key before it encrypts.
+    async fn load_with(&self, name: &str, first: Option<i64>) -> Result<Keyset, EngineError> {
+        let mut keys = ledger_keys::of_keyset(self.ledger.db(), name).await?;
+        if keys.iter().all(|k| k.state != KeyState::Active) {
+            keys.iter_mut().filter(|k| Some(k.key_id) == first).for_each(|k| k.state = KeyState::Active);
+        }
         let states: Vec<String> = keys.iter().map(|k| k.state.to_value()).collect();
         let stored = keys.iter().zip(&states).map(|(key, state)| StoredKey {
             key_id: id_of(key),
@@ -227,7 +235,7 @@ impl Keyring {
                 format!("the backup of key {key_id} is not what the ledger holds"),
             ));
         }
-        let loaded = self.load(keyset).await?;
+        let loaded = self.load_with(keyset, Some(key_id)).await?;
         if matches!(key.state, KeyState::Active | KeyState::PreActive) {
             loaded.probe(id_of(key))?;
         }

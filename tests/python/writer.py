@@ -21,7 +21,7 @@ import psycopg
 
 import tables
 
-FENCED = "RS001"
+FENCED = ("RS001", "RS002")
 SAMPLE = 20_000
 
 
@@ -116,7 +116,7 @@ class Writer:
             try:
                 return self.write_once(kind, table, row_id)
             except psycopg.Error as error:
-                if error.sqlstate != FENCED:
+                if error.sqlstate not in FENCED:
                     raise
                 self.count["refused"] += 1
                 if self.keyset.stale:

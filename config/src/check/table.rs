@@ -9,6 +9,7 @@ pub(crate) fn table(raw: raw::Table, path: &str, at: &Layers) -> Result<Table> {
         return Err(at.refuse(&format!("{path}.schema"), "empty; leave it out, or name the schema"));
     }
     let fence = match raw.fence.as_str() {
+        "strict" => Fence::Strict,
         "trigger" => Fence::Trigger,
         "none" => {
             return Err(at.refuse(
@@ -16,7 +17,7 @@ pub(crate) fn table(raw: raw::Table, path: &str, at: &Layers) -> Result<Table> {
                 "clearing without a fence is not built yet; give ddl_url a role that may create triggers",
             ));
         }
-        _ => return Err(at.refuse(&format!("{path}.fence"), "unknown word; known is trigger")),
+        _ => return Err(at.refuse(&format!("{path}.fence"), "unknown word; known are strict and trigger")),
     };
     let key_option = format!("{path}.primary_key");
     if raw.primary_key.is_empty() {

@@ -11,8 +11,8 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 impl Keyring {
-    /// Stores an application's keys as a new keyset, all of them or none: the primary key becomes
-    /// active, every other one deactivated, so that the next rotation retires it. `how` is for the audit.
+    /// Stores an application's keys as a new keyset, all of them or none: the primary key becomes active once
+    /// the backup is on the disk, every other one deactivated, so that the next rotation retires it. `how` is for the audit.
     pub async fn import(
         &self,
         actor: &str,
@@ -21,6 +21,14 @@ impl Keyring {
         how: &str,
     ) -> Result<Vec<(i64, KeyState)>, EngineError> {
         self.refuse_another_kek().await?;
+        if let Some(key) = self.unfinished(keyset).await? {
+            let message = format!(
+                "keyset `{keyset}` has its keys from a command that did not finish: run `reseal keys create {keyset}`, which \
+                 makes key {} active",
+                key.key_id
+            );
+            return Err(EngineError::refused("keyset_unfinished", message));
+        }
         let txn = self.ledger.begin().await?;
         if !ledger_keys::of_keyset(&txn, keyset).await?.is_empty() {
             return Err(EngineError::refused(
@@ -31,7 +39,7 @@ impl Keyring {
         ledger_keys::create_keyset(&txn, actor, keyset).await?;
         let mut stored = Vec::new();
         for (key, dek) in imported {
-            let state = if key.primary { KeyState::Active } else { KeyState::Deactivated };
+            let state = if key.primary { KeyState::PreActive } else { KeyState::Deactivated };
             let new = self.wrapped(keyset, key.key_id, (key.algorithm, key.prefix), dek, state)?;
             ledger_keys::insert(&txn, actor, keyset, new).await?;
             stored.push((i64::from(key.key_id.0), state));
@@ -48,8 +56,8 @@ impl Keyring {
         };
         audit::record(&txn, entry).await?;
         txn.commit().await?;
-        for (id, _) in stored.iter().filter(|(_, state)| *state == KeyState::Active) {
-            self.secure(keyset, *id).await?;
+        for (id, state) in stored.iter_mut().filter(|(_, state)| *state == KeyState::PreActive) {
+            *state = self.finish(actor, keyset, *id).await?.1;
         }
         Ok(stored)
     }

@@ -73,6 +73,8 @@ pub(super) const WATCHED_CODE: &str = "source_watched";
 
 /// SQLSTATE of our own refusals on PostgreSQL.
 pub(super) const FENCED_SQLSTATE: &str = "RS001";
+/// The same for a value that is no cell.
+pub(super) const NOT_ENCRYPTED_SQLSTATE: &str = "RS002";
 
 impl From<sqlx::Error> for SourceError {
     fn from(error: sqlx::Error) -> Self {
@@ -122,7 +124,7 @@ fn of_postgres(db: &PgDatabaseError) -> SourceError {
         (None, None) => format!("{text} (code {code})"),
     };
     let (kind, ours, text) = match code {
-        FENCED_SQLSTATE => return fenced(),
+        FENCED_SQLSTATE | NOT_ENCRYPTED_SQLSTATE => return fenced(),
         "22P02" if db.message().contains(WATCHED) => {
             return SourceError::refused(WATCHED_CODE, "a trigger came since the table was looked at");
         }

@@ -8,7 +8,7 @@ use reseal_keyring::{KeyId, cell};
 pub enum Rule {
     /// Any but these: the retired keys', tombstones' too.
     Deny(Vec<Header>),
-    /// One of these, or the cell is NULL: of columns that held cells without a header.
+    /// One of these, or the cell is NULL: of columns that take only cells.
     Allow(Vec<Header>),
 }
 
@@ -70,7 +70,7 @@ impl Fence {
         }
     }
 
-    /// What an application is told whose write the fence refuses.
+    /// What an application is told whose cell the fence refuses.
     pub(super) fn refusal(&self) -> String {
         let keyset = self.keyset.replace('\'', "");
         match self.rule {
@@ -78,10 +78,28 @@ impl Fence {
                 "reseal: this cell is under a retired key of keyset {keyset}: reload the keyset and encrypt it again"
             ),
             Rule::Allow(_) => format!(
-                "reseal: this column takes only cells under the active key of keyset {keyset}: reload the keyset and encrypt the value"
+                "reseal: this column takes only cells under the active key of keyset {keyset}: reload the keyset and encrypt the value again"
             ),
         }
     }
+
+    /// What an application is told whose value is no cell at all; none where the fence does not look.
+    pub(super) fn refusal_of_plaintext(&self) -> Option<String> {
+        let keyset = self.keyset.replace('\'', "");
+        matches!(self.rule, Rule::Allow(_)).then(|| {
+            format!(
+                "{NOT_ENCRYPTED} and this one is not encrypted: encrypt it under keyset {keyset} before it is stored"
+            )
+        })
+    }
+}
+
+/// How a refusal begins of a value that is no cell: `storage` knows it by this on SQLite.
+const NOT_ENCRYPTED: &str = "reseal: this column takes only encrypted values,";
+
+/// The two characters with which base64 of a cell can begin, whatever its key: of the byte 1 and two bits more.
+pub(super) fn base64_starts() -> impl Iterator<Item = String> {
+    ('Q'..='Z').chain('a'..='f').map(|second| format!("A{second}"))
 }
 
 /// The 7-character strings with which base64 of cells with these headers can begin.

@@ -19,7 +19,7 @@ pub use error::{SourceError, SourceErrorKind};
 pub use fence::{Fence, FenceState, Rule};
 pub use shape::{CellColumn, KeyColumn, KeyType, Shape};
 
-use fence::{base64_prefixes, fence_name};
+use fence::{base64_prefixes, base64_starts, fence_name};
 use left_out::LeftOut;
 use needles::Finder;
 use shape::Compare;

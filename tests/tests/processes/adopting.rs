@@ -92,7 +92,8 @@ impl Adoption {
             };
             let put_back = sql.filter(|_| i != 1).and_then(|sql| {
                 // The fence may stand already, and refuse what names no key.
-                let guarded = format!("DO $$ BEGIN {sql}; EXCEPTION WHEN SQLSTATE 'RS001' THEN NULL; END $$");
+                let guarded =
+                    format!("DO $$ BEGIN {sql}; EXCEPTION WHEN SQLSTATE 'RS001' OR SQLSTATE 'RS002' THEN NULL; END $$");
                 world.app_sql(&guarded);
                 (world.app_sql(&as_it_was) == "0").then_some(())
             });
@@ -178,8 +179,9 @@ impl Adoption {
 
     fn refuses_what_names_no_key(&self) {
         let insert = self.bare_insert;
-        let guarded =
-            format!("DO $$ BEGIN {insert}; RAISE 'it was let in'; EXCEPTION WHEN SQLSTATE 'RS001' THEN NULL; END $$");
+        let guarded = format!(
+            "DO $$ BEGIN {insert}; RAISE 'it was let in'; EXCEPTION WHEN SQLSTATE 'RS001' OR SQLSTATE 'RS002' THEN NULL; END $$"
+        );
         self.world.app_sql(&guarded);
     }
 

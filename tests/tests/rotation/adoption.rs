@@ -97,7 +97,7 @@ async fn plaintexts_become_cells_and_no_plaintext_is_let_in_afterwards(backend: 
         ("UPDATE notes SET title = $1 WHERE id = 1", Value::from("")),
     ] {
         let refusal = refused(&site, sql, vec![value]).await;
-        assert!(refusal.contains("takes only cells under the active key"), "{refusal}");
+        assert!(refusal.contains("takes only encrypted values"), "{refusal}");
     }
     site.sql("UPDATE notes SET title = NULL WHERE id = 1").await;
     let adopted = audit::Entity::find().filter(audit::Column::Action.eq("catalog.adopted"));
@@ -248,7 +248,7 @@ async fn the_next_rotation_lets_its_key_in_before_anybody_writes_with_it(backend
     write(&second, 1_000).await.expect("a cell under the new key");
     write(&first, 1_001).await.expect("a writer that has not reloaded yet");
     let plain = refused(&site, "INSERT INTO notes (id, body) VALUES (1002, $1)", vec![b"plain".to_vec().into()]).await;
-    assert!(plain.contains("takes only cells"), "{plain}");
+    assert!(plain.contains("takes only encrypted values"), "{plain}");
     site.drive_to(id, RotationState::Completed).await;
     assert!(write(&first, 1_003).await.is_err());
     all_native(&site, 60).await;
@@ -313,7 +313,7 @@ async fn the_configuration_may_go_on_calling_an_adopted_column_what_it_was(backe
     site.engine = reseal_engine::Engine::open(config, ledger, "w2".into()).await.unwrap().into();
     plan::register(&site.engine).await.unwrap();
     let refusal = refused(&site, "UPDATE notes SET body = $1 WHERE id = 1", vec![b"plain".to_vec().into()]).await;
-    assert!(refusal.contains("takes only cells"), "{refusal}");
+    assert!(refusal.contains("takes only encrypted values"), "{refusal}");
 }
 
 async fn a_value_that_is_no_raw_cell_is_quarantined(backend: DbBackend) {

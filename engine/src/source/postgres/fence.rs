@@ -19,14 +19,31 @@ fn refused(fence: &Fence, value: &str) -> String {
     }
 }
 
+/// Whether a value begins as a cell of any key does. A value of an application's that does by chance is refused all the
+/// same, in the words for a retired key.
+fn begins_like_a_cell(value: &str, text: bool) -> String {
+    if !text {
+        return format!("(substring({value} from 1 for 1) = decode('01', 'hex'))");
+    }
+    let starts: Vec<String> = base64_starts().map(|start| format!("'{start}'")).collect();
+    format!("((substring({value} from 1 for 2) COLLATE \"C\") = ANY (ARRAY[{}]::text[]))", starts.join(", "))
+}
+
 fn function(shape: &Shape, fence: &Fence) -> (String, String) {
     let c = quoted(&fence.column);
+    let raise = |words: &str, code: &str| {
+        let words = words.replace('%', "%%");
+        format!("RAISE EXCEPTION '{words}' USING ERRCODE = '{code}', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME;")
+    };
+    let plaintext = fence.refusal_of_plaintext().map(|words| {
+        let raise = raise(&words, super::error::NOT_ENCRYPTED_SQLSTATE);
+        format!("IF NOT {} THEN {raise} END IF;\n    ", begins_like_a_cell(&format!("NEW.{c}"), fence.text))
+    });
     let body = format!(
-        "\nBEGIN\n  IF {}\n     AND (TG_OP = 'INSERT' OR NEW.{c} IS DISTINCT FROM OLD.{c}) THEN\n    \
-         RAISE EXCEPTION '{}' USING ERRCODE = '{}', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME;\n  END IF;\n  RETURN NEW;\nEND\n",
+        "\nBEGIN\n  IF {}\n     AND (TG_OP = 'INSERT' OR NEW.{c} IS DISTINCT FROM OLD.{c}) THEN\n    {}{}\n  END IF;\n  RETURN NEW;\nEND\n",
         refused(fence, &format!("NEW.{c}")),
-        fence.refusal().replace('%', "%%"),
-        super::error::FENCED_SQLSTATE
+        plaintext.unwrap_or_default(),
+        raise(&fence.refusal(), super::error::FENCED_SQLSTATE),
     );
     (format!("{}.{}", quoted(&shape.schema), quoted(&fence_name(&shape.schema, &shape.table, &fence.column))), body)
 }

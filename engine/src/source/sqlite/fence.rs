@@ -10,6 +10,15 @@ fn name(table: &str, column: &str, kind: &str) -> String {
     format!("{}_{kind}", fence_name("main", table, column))
 }
 
+/// Whether a value begins as a cell of any key does.
+fn begins_like_a_cell(value: &str, text: bool) -> String {
+    if !text {
+        return format!("{} = x'01'", first_bytes(value, 1));
+    }
+    let starts: Vec<String> = base64_starts().map(|start| format!("x'{}'", hex::encode(start))).collect();
+    format!("{} IN ({})", first_bytes(value, 2), starts.join(", "))
+}
+
 pub(super) fn trigger_sql(shape: &Shape, fence: &Fence) -> Vec<String> {
     let c = quoted(&fence.column);
     let named = among(&format!("NEW.{c}"), fence.text, fence.headers());
@@ -20,9 +29,19 @@ pub(super) fn trigger_sql(shape: &Shape, fence: &Fence) -> Vec<String> {
     KINDS
         .map(|kind| {
             let changed = if kind == "update" { format!(" AND NEW.{c} IS NOT OLD.{c}") } else { String::new() };
+            let retired = format!("RAISE(ABORT, '{}')", fence.refusal());
+            let raise = match fence.refusal_of_plaintext() {
+                None => retired,
+                Some(words) => format!(
+                    "CASE WHEN {} THEN {retired} ELSE RAISE(ABORT, '{words}') END",
+                    begins_like_a_cell(&format!("NEW.{c}"), fence.text)
+                ),
+            };
             format!(
-                "CREATE TRIGGER {} BEFORE {} ON {} FOR EACH ROW WHEN {refused}{changed} BEGIN SELECT RAISE(ABORT, '{}'); END",
-                quoted(&name(&shape.table, &fence.column, kind)), kind.to_uppercase(), quoted(&shape.table), fence.refusal()
+                "CREATE TRIGGER {} BEFORE {} ON {} FOR EACH ROW WHEN {refused}{changed} BEGIN SELECT {raise}; END",
+                quoted(&name(&shape.table, &fence.column, kind)),
+                kind.to_uppercase(),
+                quoted(&shape.table)
             )
         })
         .to_vec()
