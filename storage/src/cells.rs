@@ -80,7 +80,7 @@ impl Storage {
         statement: impl Fn(Value) -> S,
     ) -> Result<u64, StorageError> {
         for tried in 1..=TRIES {
-            let loaded = self.inner.keysets.for_writing(cell.keyset).await?;
+            let loaded = self.writing(cell).await?;
             let sealed = self.encrypt(&loaded, cell, key, plaintext)?;
             let active = loaded.keyset.active();
             drop(loaded);

@@ -32,6 +32,17 @@ pub enum StorageError {
     /// The ledger has no key of that name
     #[error("the ledger has no keyset `{0}`: make its first key with `reseal keys create {0}`")]
     NoKeyset(String),
+    /// The ledger has not confirmed the keyset for too long: its active key may be retired by now, and destroyed soon.
+    /// Nothing was encrypted; reading goes on
+    #[error(
+        "keyset `{keyset}` was not confirmed for too long, so nothing is encrypted until the ledger answers again: {error}"
+    )]
+    Unconfirmed {
+        /// The keyset
+        keyset: String,
+        /// Why the ledger could not be asked
+        error: Box<StorageError>,
+    },
     /// A cell was refused
     #[error("{place}: {error}")]
     Cell {
@@ -51,6 +62,16 @@ pub enum StorageError {
         place: String,
         /// The suspended key
         key_id: KeyId,
+    },
+    /// The field is not what its entity or the ledger's catalog says of the column; nothing was written
+    #[error("{place}: {why}")]
+    Field {
+        /// Table and column
+        place: String,
+        /// What is wrong
+        fault: FieldFault,
+        /// Both sides, in words
+        why: String,
     },
     /// The value cannot be written as its type, or what was decrypted is none of it
     #[error("{place}: the value is not {expected}")]
@@ -75,6 +96,12 @@ pub enum StorageError {
     /// aborted by it, run that again, as [`Storage::transaction`](crate::Storage::transaction) does
     #[error(transparent)]
     Fenced(#[from] Refused),
+    /// The fence refused a value that is no cell, from a statement of the application's own: running it again does not
+    /// help. Encrypt the value with [`Storage::seal`](crate::Storage::seal), or write it through [`Storage`](crate::Storage)
+    #[error(
+        "the fence refused a value that is not encrypted: encrypt it before it is stored, running this again does not help"
+    )]
+    NotEncrypted,
     /// The row was changed by others each time it was tried
     #[error("{0}: changed by others at each of several tries: try again")]
     Contended(String),
@@ -86,6 +113,39 @@ pub enum StorageError {
     /// An option has no use
     #[error("{0}")]
     Option(&'static str),
+}
+
+/// What is wrong with a field
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FieldFault {
+    /// The entity's column holds text and the field's cells are bytes, or text where bytes are
+    ColumnType,
+    /// The catalog has another keyset, template, key, format or encoding
+    Differs,
+    /// The catalog has columns of this keyset and not this one
+    NotRegistered,
+    /// The catalog could not be read
+    Unchecked,
+    /// A changed key leaves out a field that is bound to it
+    Missing,
+    /// A row sets another encrypted column to a plaintext
+    Plaintext,
+}
+
+impl FieldFault {
+    /// Stable: for an application to decide and to group by
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::ColumnType => "field_column_type",
+            Self::Differs => "field_differs",
+            Self::NotRegistered => "field_not_registered",
+            Self::Unchecked => "field_unchecked",
+            Self::Missing => "field_missing",
+            Self::Plaintext => "plaintext_in_row",
+        }
+    }
 }
 
 /// The fence refused a cell under a retired key
@@ -103,12 +163,15 @@ impl StorageError {
             Self::Kek(e) => e.code(),
             Self::Keys { error, .. } => error.code(),
             Self::NoKeyset(_) => "no_keyset",
+            Self::Unconfirmed { .. } => "keyset_unconfirmed",
             Self::Cell { error, .. } => error.code(),
             Self::Suspended { .. } => "key_suspended",
+            Self::Field { fault, .. } => fault.code(),
             Self::Payload { .. } => "payload_malformed",
             Self::Template { error, .. } => error.code(),
             Self::Key(_) => "key_type",
             Self::Fenced(_) => "fenced",
+            Self::NotEncrypted => "not_encrypted",
             Self::Contended(_) => "contended",
             Self::Aborted => "transaction_aborted",
             Self::Option(_) => "option",
@@ -125,7 +188,11 @@ impl fmt::Debug for StorageError {
 
 impl From<DbErr> for StorageError {
     fn from(error: DbErr) -> Self {
-        if refused_by_fence(&error) { Self::Fenced(Refused) } else { Self::Database(error) }
+        match () {
+            () if refused_by_fence(&error) => Self::Fenced(Refused),
+            () if refused_as_plaintext(&error) => Self::NotEncrypted,
+            () => Self::Database(error),
+        }
     }
 }
 
@@ -165,15 +232,23 @@ pub fn is_fenced(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
+/// How SQLite's trigger begins its refusal of what is no cell.
+const NOT_ENCRYPTED: &str = "reseal: this column takes only encrypted values,";
+
 /// PostgreSQL's trigger raises RS001 and its constraint is called after the fence; SQLite's trigger
 /// aborts (1811) with our words.
 pub(crate) fn refused_by_fence(error: &DbErr) -> bool {
     with_code(error, |code, message, constraint| match code {
         "RS001" => true,
         "23514" => constraint.is_some_and(|name| name.starts_with("zz_reseal_fence_")),
-        "1811" => message.starts_with("reseal:"),
+        "1811" => message.starts_with("reseal:") && !message.starts_with(NOT_ENCRYPTED),
         _ => false,
     })
+}
+
+/// The fence refused a value that no key encrypted: no reload of a keyset helps.
+fn refused_as_plaintext(error: &DbErr) -> bool {
+    with_code(error, |code, message, _| code == "RS002" || (code == "1811" && message.starts_with(NOT_ENCRYPTED)))
 }
 
 /// An earlier statement of the transaction failed.

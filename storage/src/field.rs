@@ -32,7 +32,8 @@ pub type KeyOf<E> = <<E as EntityTrait>::PrimaryKey as PrimaryKeyTrait>::ValueTy
 /// const BODY: Field<invoices::Entity, Json<Invoice>> = Field::new(invoices::Column::Body);
 /// ```
 ///
-/// Unless it says otherwise a field is of the keyset `default`, holds Tink's bytes, and binds each cell
+/// At its first use a field is compared with its entity's column and with the ledger's catalog, and refused with
+/// [`StorageError::Field`] where they differ. Unless it says otherwise a field is of the keyset `default`, holds Tink's bytes, and binds each cell
 /// to `{table}.{column}:{key}`, the columns of a composite key separated by colons.
 pub struct Field<E: EntityTrait, P> {
     pub(crate) cell: Cell<E>,
@@ -44,21 +45,21 @@ pub struct Cell<E: EntityTrait> {
     pub(crate) column: E::Column,
     pub(crate) keyset: &'static str,
     pub(crate) layout: Layout,
-    associated_data: Option<&'static str>,
+    pub(crate) template: Option<&'static str>,
 }
 
 impl<E: EntityTrait, P> Field<E, P> {
     /// A column of native cells of the keyset `default`
     #[must_use]
     pub const fn new(column: E::Column) -> Self {
-        let cell = Cell { column, keyset: "default", layout: Layout::NATIVE, associated_data: None };
+        let cell = Cell { column, keyset: "default", layout: Layout::NATIVE, template: None };
         Self { cell, payload: PhantomData }
     }
 
     /// Of another keyset
     #[must_use]
     pub const fn keyset(self, keyset: &'static str) -> Self {
-        self.but(keyset, self.cell.layout, self.cell.associated_data)
+        self.but(keyset, self.cell.layout, self.cell.template)
     }
 
     /// A text column with base64, or a column that is still being adopted
@@ -67,7 +68,7 @@ impl<E: EntityTrait, P> Field<E, P> {
     /// from a plaintext column is authenticated by nothing until a rotation has adopted it.
     #[must_use]
     pub const fn layout(self, layout: Layout) -> Self {
-        self.but(self.cell.keyset, layout, self.cell.associated_data)
+        self.but(self.cell.keyset, layout, self.cell.template)
     }
 
     /// Binds cells to this template instead: byte for byte what `associated_data` says in `reseal.toml`
@@ -78,8 +79,8 @@ impl<E: EntityTrait, P> Field<E, P> {
         self.but(self.cell.keyset, self.cell.layout, Some(template))
     }
 
-    const fn but(self, keyset: &'static str, layout: Layout, associated_data: Option<&'static str>) -> Self {
-        let cell = Cell { column: self.cell.column, keyset, layout, associated_data };
+    const fn but(self, keyset: &'static str, layout: Layout, template: Option<&'static str>) -> Self {
+        let cell = Cell { column: self.cell.column, keyset, layout, template };
         Self { cell, payload: PhantomData }
     }
 }
@@ -136,7 +137,7 @@ impl<E: EntityTrait> Cell<E> {
     }
 
     pub(crate) fn associated_data(&self, key: &Key) -> Result<Vec<u8>, StorageError> {
-        let Some(template) = self.associated_data else { return Ok(self.place(key).into_bytes()) };
+        let Some(template) = self.template else { return Ok(self.place(key).into_bytes()) };
         let columns: Vec<String> = key_columns::<E>().iter().map(|c| c.as_str().to_owned()).collect();
         let template = Template::parse(template, &columns);
         let template = template.map_err(|error| StorageError::Template { place: self.path(), error })?;

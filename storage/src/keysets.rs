@@ -21,10 +21,10 @@ use zeroize::Zeroizing;
 use slot::Known;
 pub(crate) use slot::{Loaded, Slot};
 
-use crate::{StorageError, counters::Counted};
+use crate::{Options, StorageError, counters::Counted};
 
 /// A ledger that does not answer for so long is taken for unreachable.
-const LOADING_MAX: Duration = Duration::from_secs(5);
+pub(crate) const LOADING_MAX: Duration = Duration::from_secs(5);
 /// After a load that failed nobody tries again for so long: readers and writers must not queue up
 /// behind a ledger that is down.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
@@ -39,6 +39,7 @@ pub(crate) struct Keysets {
     ledger: Ledger,
     kek: Box<dyn Kek>,
     refresh_every: Duration,
+    confirmed_within: Duration,
     slots: Mutex<BTreeMap<String, Arc<Slot>>>,
     pub(crate) counted: Counted,
     /// Rung when a keyset has another active key than before.
@@ -53,12 +54,13 @@ enum Miss {
 }
 
 impl Keysets {
-    pub(crate) fn new(name: &str, ledger: Ledger, kek: Box<dyn Kek>, refresh_every: Duration) -> Self {
+    pub(crate) fn new(name: &str, ledger: Ledger, kek: Box<dyn Kek>, options: &Options) -> Self {
         Self {
             name: name.to_owned(),
             ledger,
             kek,
-            refresh_every,
+            refresh_every: options.refresh_every,
+            confirmed_within: options.confirmed_within,
             slots: Mutex::default(),
             counted: Counted::default(),
             changed: Arc::default(),
@@ -67,6 +69,11 @@ impl Keysets {
 
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// How old a keyset becomes at most while the ledger answers: what a rotation's `writer_ttl` is compared with.
+    pub(crate) fn refresh_ms(&self) -> i64 {
+        i64::try_from(self.refresh_every.min(self.confirmed_within).as_millis()).unwrap_or(i64::MAX)
     }
 
     fn slot(&self, keyset: &str) -> Arc<Slot> {
@@ -88,16 +95,21 @@ impl Keysets {
         }
     }
 
-    /// The keyset to write with, not older than `refresh_every` unless the ledger is unreachable.
+    /// The keyset to write with, not older than `refresh_every`; while the ledger does not answer, not older than
+    /// `confirmed_within`. A key that was destroyed meanwhile would make whatever is encrypted now unreadable.
     pub(crate) async fn for_writing(&self, keyset: &str) -> Result<Arc<Loaded>, StorageError> {
         let slot = self.slot(keyset);
         let Some(loaded) = slot.loaded() else { return self.first(&slot).await };
-        if loaded.began.elapsed() < self.refresh_every {
+        let fresh = |l: &Loaded| l.began.elapsed() < self.refresh_every.min(self.confirmed_within);
+        if fresh(&loaded) {
             return Ok(loaded);
         }
-        // The background task was held up, as in a process that was stopped for a while.
-        self.refresh(&slot).await;
-        Ok(slot.loaded().unwrap_or(loaded))
+        // The background task was held up, as in a process that was stopped for a while, or the ledger is away.
+        match self.reload(&slot, Duration::ZERO, fresh).await {
+            Ok(loaded) => Ok(loaded),
+            Err(_) if loaded.began.elapsed() < self.confirmed_within => Ok(loaded),
+            Err(error) => Err(StorageError::Unconfirmed { keyset: keyset.to_owned(), error: Box::new(error) }),
+        }
     }
 
     async fn first(&self, slot: &Arc<Slot>) -> Result<Arc<Loaded>, StorageError> {
@@ -189,7 +201,11 @@ impl Keysets {
             }
             Err(error) => {
                 if slot.failed() && slot.loaded().is_some() {
-                    tracing::warn!(keyset = slot.name, %error, "the keyset could not be refreshed; the old one is used on");
+                    tracing::warn!(
+                        keyset = slot.name,
+                        %error,
+                        "the keyset could not be refreshed: it decrypts on, and stops encrypting soon"
+                    );
                 }
                 Err(error)
             }
@@ -250,7 +266,9 @@ impl Keysets {
         if layout.format == Format::Plaintext && by_chance {
             return Ok(Zeroizing::new(stored.to_vec()));
         }
-        Err(StorageError::Cell { place: place(), error })
+        // A raw cell can begin like a cell of an unknown key, too.
+        let last = slot.loaded().unwrap_or(loaded);
+        self.refuse(&last, layout, stored, associated_data, place(), error).await
     }
 
     /// The error for a cell that was refused. One that authenticates under a suspended key is needed by

@@ -9,6 +9,7 @@
 //! [`Storage::sync_queue`] are ready-made. Every function runs on a connection or in the caller's
 //! transaction. `docs/storage.md` says what is guaranteed, and at what price.
 
+mod agreed;
 mod cells;
 mod counters;
 mod error;
@@ -26,7 +27,7 @@ mod tables;
 mod transaction;
 
 pub use counters::Counters;
-pub use error::{Fenceable, Refused, StorageError, is_fenced};
+pub use error::{Fenceable, FieldFault, Refused, StorageError, is_fenced};
 pub use field::{Cell, Field, Fields, KeyOf};
 pub use options::Options;
 pub use payload::{Bytes, Json, Payload, Text, Wiping};

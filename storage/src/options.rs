@@ -7,12 +7,18 @@ use std::time::Duration;
 pub struct Options {
     pub(crate) name: Option<String>,
     pub(crate) refresh_every: Duration,
+    pub(crate) confirmed_within: Duration,
     pub(crate) beat_every: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { name: None, refresh_every: Duration::from_secs(20), beat_every: Duration::from_secs(5) }
+        Self {
+            name: None,
+            refresh_every: Duration::from_secs(5),
+            confirmed_within: Duration::from_secs(20),
+            beat_every: Duration::from_secs(5),
+        }
     }
 }
 
@@ -27,14 +33,27 @@ impl Options {
         self
     }
 
-    /// How old a keyset in memory may become: 20 s by default
+    /// How old a keyset in memory may become: 5 s by default
     ///
-    /// Keep it under the rotations' `writer_ttl` (60 s by default): whoever writes with an older keyset
-    /// meets the fence, and each refused write costs a reload. The price of less is one small query to
-    /// the ledger, per instance and keyset, that much more often.
+    /// A process whose keyset is older, such as one that was stopped for a while, asks the ledger before it
+    /// encrypts. Keep this below the rotations' `writer_ttl` (60 s by default), which `reseal check` compares with
+    /// it: a rotation waits for that long before its fence refuses the old key. The price of less is one small query
+    /// to the ledger, per instance and keyset, that much more often.
     #[must_use]
     pub fn refresh_every(mut self, age_max: Duration) -> Self {
         self.refresh_every = age_max;
+        self
+    }
+
+    /// How long a keyset still encrypts while the ledger does not answer: 20 s by default
+    ///
+    /// Counted from the last answer of the ledger. Afterwards nothing is encrypted until the ledger answers again, with
+    /// [`StorageError::Unconfirmed`](crate::StorageError::Unconfirmed); reading continues. An instance that was silent
+    /// for 30 s is taken for gone, and a rotation no longer waits for it before it destroys the old key. So a longer time
+    /// is safe only where every rotation's `writer_ttl` and `clear_after` together are longer still.
+    #[must_use]
+    pub fn confirmed_within(mut self, age_max: Duration) -> Self {
+        self.confirmed_within = age_max;
         self
     }
 

@@ -63,11 +63,12 @@ pub(crate) async fn run(storage: Weak<Inner>) {
 
 impl Presence {
     pub(crate) async fn beat(&self, name: &str, keysets: &Keysets) {
+        let refresh_ms = keysets.refresh_ms();
         let mut beaten = Ok(());
         for slot in keysets.slots() {
             let Some(loaded) = slot.loaded() else { continue };
             let key_id = loaded.keyset.active().0.into();
-            beaten = beaten.and(writers::beat(keysets.ledger().db(), name, &slot.name, key_id).await);
+            beaten = beaten.and(writers::beat(keysets.ledger().db(), name, &slot.name, key_id, refresh_ms).await);
         }
         let what = "presence is not reported, so that a rotation cannot name this instance when it lags behind";
         warn_once(&self.beats_fail, beaten, what);

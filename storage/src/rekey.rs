@@ -23,14 +23,14 @@ impl Storage {
     /// Changes a row's primary key and re-encrypts its values for the new one, in one `UPDATE`; false when
     /// there is no such row
     ///
-    /// `fields` must be **every** field of the entity that is bound to the key: what is left out cannot be
-    /// decrypted afterwards. The `UPDATE` compares the old cells, so a value that somebody wrote meanwhile
+    /// `fields` must be **every** field of the entity that is bound to the key. One that the ledger's catalog has, or that
+    /// this process has used, and that is left out is refused: it could not be decrypted afterwards. The `UPDATE` compares the old cells, so a value that somebody wrote meanwhile
     /// is never overwritten by an older one; it is read again and tried again, up to ten times. The price
     /// is a read before the write. Rows elsewhere that refer to the key are the application's to change.
     ///
     /// # Errors
     ///
-    /// Those of reading and writing; [`StorageError::Contended`].
+    /// Those of reading and writing; [`StorageError::Contended`]; [`StorageError::Field`] for a field that is left out.
     pub async fn rekey<C: ConnectionTrait, E: EntityTrait>(
         &self,
         db: &C,
@@ -39,11 +39,12 @@ impl Storage {
         new: KeyOf<E>,
     ) -> Result<bool, StorageError> {
         let (old, new, cells) = (Key::of::<E>(old)?, Key::of::<E>(new)?, fields.cells());
+        self.names_every_bound_field(&cells).await?;
         let mut tried = 1;
         for _ in 0..SWAPS_MAX {
             let mut readers = Vec::new();
             for cell in &cells {
-                readers.push(self.inner.keysets.for_reading(cell.keyset).await?); // before the cells are read
+                readers.push(self.reading(*cell).await?); // before the cells are read
             }
             let mut select = Query::select();
             select.from(E::default().table_ref()).and_where(old.is::<E>());
@@ -63,7 +64,7 @@ impl Storage {
                     continue;
                 };
                 let plaintext = self.decrypt(loaded, *cell, &old, &stored).await?;
-                let writing = self.inner.keysets.for_writing(cell.keyset).await?;
+                let writing = self.writing(*cell).await?;
                 if let Some(key_id) = writing.keyset.stranger(cell.layout, &stored) {
                     // Perhaps a value, perhaps a cell under a key that a restored ledger has forgotten.
                     let error = CellError::UnknownKey { key_id };

@@ -1,12 +1,13 @@
 //! Rows with an encrypted value: insert, save, load, update
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IdenStatic, Iterable, Value,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IdenStatic, Iterable, Value,
     sea_query::{Expr, OnConflict, Query, SimpleExpr},
 };
 
 use crate::{
     Begin, Field, KeyOf, Payload, Storage, StorageError,
+    agreed::set,
     error::Refused,
     field::{Cell, Key, key_columns},
     transaction::TRIES,
@@ -26,7 +27,7 @@ impl Storage {
         key: KeyOf<E>,
     ) -> Result<Option<P::Taken>, StorageError> {
         let (cell, key) = (field.cell, Key::of::<E>(key)?);
-        let loaded = self.inner.keysets.for_reading(cell.keyset).await?; // before the cell is read
+        let loaded = self.reading(cell).await?; // before the cell is read
         let Some(stored) = self.stored(db, cell, &key).await? else { return Ok(None) };
         Ok(Some(self.open_as::<E, P>(loaded, cell, &key, &stored).await?))
     }
@@ -40,7 +41,8 @@ impl Storage {
     ///
     /// # Errors
     ///
-    /// Those of the database; [`StorageError::Fenced`] where the caller's transaction is aborted.
+    /// Those of the database; [`StorageError::Fenced`] where the caller's transaction is aborted; [`StorageError::Field`]
+    /// where `row` sets another encrypted column to a plaintext.
     pub async fn insert<C: Begin, E: EntityTrait, P: Payload>(
         &self,
         db: &C,
@@ -62,8 +64,7 @@ impl Storage {
     ) -> Result<KeyOf<E>, StorageError> {
         let cell = field.cell;
         let plaintext = plaintext::<E, P>(cell, value)?;
-        let mut columns = set_columns::<E>(&row, cell);
-        columns.extend(more);
+        let columns = self.columns(&row, cell, more).await?;
         if let Some(key) = key_of_row::<E>(&row)? {
             let insert = |value: Value| insert::<E>(&columns, cell, value);
             let done = self.write(db, cell, &key, &plaintext, insert).await?;
@@ -88,6 +89,20 @@ impl Storage {
         Err(Refused.into())
     }
 
+    /// The other columns that a statement sets. A plaintext in one that is encrypted is refused.
+    async fn columns<E: EntityTrait>(
+        &self,
+        row: &E::ActiveModel,
+        cell: Cell<E>,
+        more: Vec<(E::Column, SimpleExpr)>,
+    ) -> Result<Vec<(E::Column, SimpleExpr)>, StorageError> {
+        let others = E::Column::iter().filter(|c| c.as_str() != cell.column.as_str());
+        let columns: Vec<_> = others.filter_map(|c| Some(set(c, row.get(c).into_value()?))).collect();
+        self.writing(cell).await?; // which knows the table's other encrypted columns
+        self.holds_no_plaintext(cell, &columns)?;
+        Ok(columns.into_iter().map(|(column, expression, _)| (column, expression)).chain(more).collect())
+    }
+
     async fn insert_made<C: ConnectionTrait, E: EntityTrait>(
         &self,
         txn: &C,
@@ -95,7 +110,7 @@ impl Storage {
         columns: &[(E::Column, SimpleExpr)],
         plaintext: &[u8],
     ) -> Result<KeyOf<E>, StorageError> {
-        let writing = self.inner.keysets.for_writing(cell.keyset).await?;
+        let writing = self.writing(cell).await?;
         let no_value = cell.no_value(&writing.keyset);
         let no_value = no_value.map_err(|error| StorageError::Cell { place: cell.path(), error })?;
         let mut statement = insert::<E>(columns, cell, no_value);
@@ -135,7 +150,7 @@ impl Storage {
         let cell = field.cell;
         let plaintext = plaintext::<E, P>(cell, value)?;
         let key = key_of_row::<E>(&row)?.ok_or_else(|| StorageError::Key(E::default().table_name().to_owned()))?;
-        let mut columns = set_columns::<E>(&row, cell);
+        let mut columns = self.columns(&row, cell, Vec::new()).await?;
         let keys: Vec<_> = key_columns::<E>().iter().map(|c| c.as_str()).collect();
         let mut changes: Vec<E::Column> =
             columns.iter().map(|(c, _)| *c).filter(|c| !keys.contains(&c.as_str())).collect();
@@ -185,7 +200,7 @@ impl Storage {
     ) -> Result<Vec<u8>, StorageError> {
         let (cell, key) = (field.cell, Key::of::<E>(key)?);
         let plaintext = plaintext::<E, P>(cell, value)?;
-        let loaded = self.inner.keysets.for_writing(cell.keyset).await?;
+        let loaded = self.writing(cell).await?;
         self.encrypt(&loaded, cell, &key, &plaintext)
     }
 
@@ -201,22 +216,13 @@ impl Storage {
         stored: &[u8],
     ) -> Result<P::Taken, StorageError> {
         let (cell, key) = (field.cell, Key::of::<E>(key)?);
-        let loaded = self.inner.keysets.for_reading(cell.keyset).await?;
+        let loaded = self.reading(cell).await?;
         self.open_as::<E, P>(loaded, cell, &key, stored).await
     }
 }
 
 fn plaintext<E: EntityTrait, P: Payload>(cell: Cell<E>, value: &P::Given) -> Result<crate::Wiping, StorageError> {
     P::write(value).ok_or_else(|| StorageError::Payload { place: cell.path(), expected: P::EXPECTED })
-}
-
-fn set_columns<E: EntityTrait>(row: &E::ActiveModel, cell: Cell<E>) -> Vec<(E::Column, SimpleExpr)> {
-    let others = E::Column::iter().filter(|c| c.as_str() != cell.column.as_str());
-    let set = others.filter_map(|c| match row.get(c) {
-        ActiveValue::Set(value) | ActiveValue::Unchanged(value) => Some((c, c.save_as(Expr::val(value)))),
-        ActiveValue::NotSet => None,
-    });
-    set.collect()
 }
 
 /// None when the database makes it, or a part of it.

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     Counters, Options, StorageError,
+    agreed::Agreed,
     keysets::Keysets,
     payload::Payload,
     presence::{self, Presence},
@@ -37,6 +38,7 @@ pub(crate) struct Inner {
     pub(crate) name: String,
     pub(crate) keysets: Keysets,
     pub(crate) presence: Presence,
+    pub(crate) agreed: Agreed,
     pub(crate) refresh_every: Duration,
     pub(crate) beat_every: Duration,
     pub(crate) closing: AtomicBool,
@@ -72,17 +74,20 @@ impl Storage {
     ///
     /// For options that have no use.
     pub fn with_kek(ledger: Ledger, kek: Box<dyn Kek>, options: Options) -> Result<Self, StorageError> {
-        if options.refresh_every.is_zero() || options.beat_every.is_zero() {
-            return Err(StorageError::Option("refresh_every and beat_every must be longer than nothing"));
+        if [options.refresh_every, options.confirmed_within, options.beat_every].iter().any(Duration::is_zero) {
+            return Err(StorageError::Option(
+                "refresh_every, confirmed_within and beat_every must be longer than nothing",
+            ));
         }
-        let name = options.name.unwrap_or_else(presence::unique_name);
+        let name = options.name.clone().unwrap_or_else(presence::unique_name);
         if !presence::fits(&name) {
             return Err(StorageError::Option("an instance's name has 1 to 128 characters"));
         }
         let inner = Arc::new(Inner {
-            keysets: Keysets::new(&name, ledger, kek, options.refresh_every),
+            keysets: Keysets::new(&name, ledger, kek, &options),
             name,
             presence: Presence::default(),
+            agreed: Agreed::default(),
             refresh_every: options.refresh_every,
             beat_every: options.beat_every,
             closing: AtomicBool::new(false),

@@ -7,6 +7,7 @@ use crate::{
     ground,
     output::{Table, time},
 };
+use reseal_engine::plan;
 use reseal_entities::ledger::catalog;
 use serde_json::json;
 
@@ -14,6 +15,8 @@ use serde_json::json;
 pub(crate) enum Catalog {
     /// Shows the registered columns
     List,
+    /// Registers the columns that reseal.toml declares, as the next rotation would
+    Register,
     /// Takes a column out: one that was dropped, or that was registered wrongly
     Forget {
         /// table.column, or source:schema.table.column
@@ -22,6 +25,17 @@ pub(crate) enum Catalog {
         #[arg(long)]
         yes: bool,
     },
+}
+
+async fn register(context: &Context) -> Result<Exit, Failure> {
+    let engine = ground::engine_only(context.config()?, &context.output).await?;
+    plan::register(&engine).await?;
+    let registered = catalog::registered(engine.ledger.db()).await?;
+    context.output.show(&json!({"catalog": registered}), || match registered.len() {
+        1 => "1 column is registered".to_owned(),
+        columns => format!("{columns} columns are registered"),
+    });
+    Ok(Exit::Done)
 }
 
 pub(crate) async fn run(command: Catalog, context: &Context) -> Result<Exit, Failure> {
@@ -41,6 +55,7 @@ pub(crate) async fn run(command: Catalog, context: &Context) -> Result<Exit, Fai
             let none = "no column is registered: see `reseal check`";
             context.output.show(&json!({"catalog": registered}), || table.or(none));
         }
+        Catalog::Register => return register(context).await,
         Catalog::Forget { column, yes } => {
             let found = &catalog::named(ledger.db(), &column).await?;
             if !yes {

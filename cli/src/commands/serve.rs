@@ -101,7 +101,8 @@ fn encryption(storage: Option<&Storage>) -> OpenApiRouter {
 pub(super) async fn storage(config: &Config, ledger: &Ledger, context: &Context) -> Result<Storage, Failure> {
     ground::protect(config, ledger, &context.output).await?;
     let kek = reseal_keyring::kek::open(config.kek.uri.expose())?;
-    Storage::with_kek(ledger.clone(), kek, Options::default()).map_err(|e| Failure::new("keys_unusable", e.to_string()))
+    let options = Options::default().refresh_every(config.server.keyset_refresh);
+    Storage::with_kek(ledger.clone(), kek, options).map_err(|e| Failure::new("keys_unusable", e.to_string()))
 }
 
 /// What the configuration says of requests and rotations.

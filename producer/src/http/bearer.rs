@@ -10,7 +10,10 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use reseal_entities::{
-    ledger::tokens::{self, Refusal},
+    ledger::{
+        LedgerError,
+        tokens::{self, Refusal},
+    },
     tokens::Model as Token,
 };
 use reseal_http::Problem;
@@ -29,7 +32,7 @@ pub(super) async fn authenticate(app: &App, head: &Parts) -> Result<Caller, Prob
 pub(super) async fn known(app: &App, from: IpAddr, presented: &str) -> Result<Token, Problem> {
     let guard = app.guard();
     guard.guesses.admit(from, presented)?;
-    let token = match tokens::authenticate(app.ledger().db(), presented).await.map_err(problem)? {
+    let token = match tokens::authenticate(app.ledger().db(), presented).await.map_err(unasked)? {
         Ok(token) => token,
         Err(refusal) => {
             guard.guesses.failed(from);
@@ -46,6 +49,17 @@ pub(super) async fn known(app: &App, from: IpAddr, presented: &str) -> Result<To
         tracing::warn!("the use of a token was not noted: {e}");
     }
     Ok(token)
+}
+
+/// A revocation holds at once, so no token is remembered: without the ledger nobody is let in, and nothing is done.
+fn unasked(error: LedgerError) -> Problem {
+    let mut problem = problem(error);
+    if problem.status == 503 {
+        let detail =
+            "the ledger does not answer, and tokens are looked up there: nothing was done, send the request again";
+        problem.detail = detail.to_owned();
+    }
+    problem
 }
 
 /// The address that a request comes from.

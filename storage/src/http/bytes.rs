@@ -49,6 +49,11 @@ impl Serialize for Base64 {
     }
 }
 
+/// Refuses null: a client whose variable is empty would bind its values to nothing, and hear of it never.
+pub(super) fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Base64>, D::Error> {
+    Base64::deserialize(deserializer).map(Some)
+}
+
 /// A ciphertext's bytes; `None` when it is none.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()

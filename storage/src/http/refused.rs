@@ -87,6 +87,11 @@ pub(super) fn no_keyset(error: &StorageError) -> Problem {
     if matches!(error, StorageError::NoKeyset(_)) {
         return unknown_keyset();
     }
+    if let StorageError::Unconfirmed { .. } = error {
+        let detail = "the ledger has not confirmed the keyset for too long, and its key may be retired by now: nothing was \
+                      encrypted, try again when the ledger answers; decrypting goes on";
+        return Problem::new(503, "keyset_unconfirmed", detail);
+    }
     tracing::warn!(%error, "a call to the encryption service was refused: its keyset cannot be used");
     let detail = "the keyset cannot be used at the moment, the server's log says why: try again in a second";
     Problem::new(503, "keyset_unavailable", detail)
@@ -146,7 +151,8 @@ pub(super) enum Refusals {
     /// `invalid_request`: a field that is wrong, or too many values, with `values_max`
     #[response(status = 422, content_type = "application/problem+json")]
     Invalid(Problem),
-    /// `keyset_unavailable`: the ledger does not answer, or its keys do not unwrap
+    /// `keyset_unavailable`: the ledger does not answer, or its keys do not unwrap; `keyset_unconfirmed`: it has not answered
+    /// for so long that nothing is encrypted
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(Problem),
 }

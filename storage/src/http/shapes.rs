@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::bytes::Base64;
+use super::bytes::{self, Base64};
 
 /// Values to encrypt
 #[derive(Deserialize, ToSchema)]
@@ -85,7 +85,9 @@ pub(super) enum CellFormat {
 pub(super) struct PlaintextValue {
     /// At most 65,536 bytes, in base64 with padding
     pub(super) plaintext: Base64,
-    /// What it is bound to, in base64 with padding; the same is needed to decrypt it
+    /// What it is bound to, in base64 with padding; the same is needed to decrypt it. Left out: it is bound to nothing
+    #[serde(default, deserialize_with = "bytes::given")]
+    #[schema(required = false, nullable = false)]
     pub(super) associated_data: Option<Base64>,
 }
 
@@ -100,7 +102,9 @@ pub(super) struct CiphertextValue {
         example = "AVvSK0B/wBRLyuRhCcQU7yU37XUbzy9DS49dBIkUgMeSL/mtJX5I6gX6aCDQHY1nERc="
     )]
     pub(super) ciphertext: String,
-    /// What it is bound to, in base64 with padding
+    /// What it is bound to, in base64 with padding. Left out: it is bound to nothing
+    #[serde(default, deserialize_with = "bytes::given")]
+    #[schema(required = false, nullable = false)]
     pub(super) associated_data: Option<Base64>,
 }
 

@@ -14,6 +14,10 @@ use crate::error::not_allowed;
 /// Whoever reads many such cells tells the ledger of the first, and of another after so long.
 const TOLD_FOR: Duration = Duration::from_secs(5);
 
+/// How often the ledger is told before the alarm is given up, and the first pause between; each is twice the one before.
+const TRIES: u32 = 6;
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+
 /// When a use of each suspended key was last told. There are as many of them as the keyset has.
 #[derive(Default)]
 pub(super) struct Uses(HashMap<u32, Instant>);
@@ -34,7 +38,7 @@ impl Uses {
 /// refusal is told before the hold stands.
 pub(super) async fn hold_clearing(ledger: Ledger, instance: String, key_id: KeyId, place: String) {
     let told = async move {
-        let held = tokio::time::timeout(LOADING_MAX, note(&ledger, &instance, key_id, &place)).await;
+        let held = tokio::time::timeout(LOADING_MAX, note_until_done(&ledger, &instance, key_id, &place)).await;
         let (reason, advice) = match held {
             Ok(Ok(held)) => return told(held, key_id, &place),
             Ok(Err(error)) if not_allowed(&error) => (error.to_string(), "; see the GRANTs in docs/storage.md"),
@@ -50,6 +54,20 @@ pub(super) async fn hold_clearing(ledger: Ledger, instance: String, key_id: KeyI
         );
     };
     let _ = tokio::spawn(told).await; // it has nothing to say that is not logged
+}
+
+/// Tried again while the ledger's database fails it: the alarm can be a deadlock's victim, or lose to a lock. The key
+/// is destroyed if the alarm is lost.
+async fn note_until_done(ledger: &Ledger, instance: &str, key_id: KeyId, place: &str) -> Result<bool, LedgerError> {
+    let mut pause = PAUSE_FIRST;
+    for _ in 1..TRIES {
+        match note(ledger, instance, key_id, place).await {
+            Err(error @ LedgerError::Database(_)) if !not_allowed(&error) => tokio::time::sleep(pause).await,
+            done => return done,
+        }
+        pause *= 2;
+    }
+    note(ledger, instance, key_id, place).await
 }
 
 async fn note(ledger: &Ledger, instance: &str, key_id: KeyId, place: &str) -> Result<bool, LedgerError> {

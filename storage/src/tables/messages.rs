@@ -55,7 +55,7 @@ impl<'a, P: Payload> Messages<'a, P> {
         limit: u64,
     ) -> Result<Vec<(i64, P::Taken)>, StorageError> {
         let cell = Self::FIELD.cell;
-        let loaded = self.storage.inner.keysets.for_reading(cell.keyset).await?; // before the cells are read
+        let loaded = self.storage.reading(cell).await?; // before the cells are read
         let rows = Entity::find()
             .filter(Column::Id.gt(id))
             .filter(Column::EncryptedContent.is_not_null())

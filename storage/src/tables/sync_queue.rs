@@ -68,7 +68,7 @@ impl<'a, P: Payload> SyncQueue<'a, P> {
     /// As [`SyncQueue::take`].
     pub async fn take_after<C: Begin>(&self, db: &C, id: i64) -> Result<Option<Entry<P::Taken>>, StorageError> {
         let cell = Self::FIELD.cell;
-        let loaded = self.storage.inner.keysets.for_reading(cell.keyset).await?; // before the cell is read
+        let loaded = self.storage.reading(cell).await?; // before the cell is read
         let backend = db.get_database_backend();
         // Without the lock two takers would wait for one row, and one of them find it gone.
         let lock = if backend == DbBackend::Postgres { " FOR UPDATE SKIP LOCKED" } else { "" };

@@ -103,6 +103,61 @@ async fn without_the_ledger_reading_and_writing_go_on(backend: DbBackend) {
     .await;
 }
 
+async fn nothing_is_encrypted_with_a_keyset_that_the_ledger_did_not_confirm_for_too_long(backend: DbBackend) {
+    let site = Site::new(backend).await;
+    let options = Options::default().refresh_every(Duration::from_millis(50)).confirmed_within(Duration::from_secs(2));
+    let (storage, db) = (open(&site, options).await, &site.app);
+    let messages = storage.messages::<Text>();
+    let first = messages.send(db, "before").await.unwrap();
+    site.ledger_sql("ALTER TABLE reseal_keys RENAME TO away").await;
+    messages.send(db, "meanwhile").await.unwrap();
+    let refused =
+        eventually(Duration::from_secs(20), "encrypting ends", async || messages.edit(db, first, "later").await.err())
+            .await;
+    assert_eq!(refused.code(), "keyset_unconfirmed");
+    assert!(refused.to_string().contains("nothing is encrypted"), "{refused}");
+    assert_ne!(messages.read(db, first).await.unwrap(), None, "reading goes on");
+    site.ledger_sql("ALTER TABLE away RENAME TO reseal_keys").await;
+    eventually(Duration::from_secs(20), "it encrypts again", async || messages.edit(db, first, "after").await.ok())
+        .await;
+}
+
+async fn a_first_key_encrypts_nothing_before_its_backup_is_there(backend: DbBackend) {
+    let site = Site::new(backend).await;
+    let (keyring, storage) = (&site.engine.keyring, open(&site, stale()).await);
+    let (path, aside) = (site.engine.config.ledger.key_backup.clone(), site.dir.dir().join("aside"));
+    std::fs::rename(&path, &aside).unwrap();
+    std::fs::write(&path, "no folder").unwrap();
+    keyring.create("tester", "new").await.unwrap_err();
+    let dek = reseal_keyring::Dek::from_slice(&[7; 32]).unwrap();
+    let (key_id, algorithm) = (reseal_keyring::KeyId(77), reseal_keyring::Algorithm::Aes256Gcm);
+    let prefix = reseal_keyring::Prefix::Tink;
+    let theirs = [(reseal_keyring::ImportedKey { key_id, primary: true, algorithm, prefix }, dek)];
+    keyring.import("tester", "theirs", &theirs, "tink-json").await.unwrap_err();
+    let of = async |keyset: &str| {
+        let keys = reseal_entities::ledger::keys::of_keyset(site.engine.ledger.db(), keyset).await.unwrap();
+        keys.iter().map(|k| (k.key_id, k.state.to_string())).collect::<Vec<_>>()
+    };
+    let made = of("new").await[0].0;
+    for (keyset, key_id) in [("new", made), ("theirs", 77)] {
+        assert_eq!(of(keyset).await, [(key_id, "pre_active".to_owned())]);
+        assert_eq!(storage.load_keyset(keyset).await.unwrap_err().code(), "keyset_not_one_active");
+    }
+    std::fs::remove_file(&path).unwrap();
+    std::fs::rename(&aside, &path).unwrap();
+    let again = keyring.import("tester", "theirs", &theirs, "tink-json").await.unwrap_err();
+    assert_eq!(again.code(), "keyset_unfinished");
+    assert!(again.to_string().contains("reseal keys create theirs"), "{again}");
+    for (keyset, key_id) in [("new", made), ("theirs", 77)] {
+        let (finished, state) = keyring.create("tester", keyset).await.unwrap();
+        assert_eq!((finished, state.to_string().as_str()), (key_id, "active"));
+        assert_eq!(of(keyset).await, [(key_id, "active".to_owned())], "the one that was there, and no other");
+        let copy = keyring.backup().read(reseal_keyring::KeyId(u32::try_from(key_id).unwrap())).unwrap();
+        assert!(copy.is_some(), "its backup is there");
+        assert_eq!(i64::from(storage.load_keyset(keyset).await.unwrap().0), key_id);
+    }
+}
+
 async fn a_keyset_that_is_not_there_and_another_kek_are_told_apart(backend: DbBackend) {
     let site = Site::new(backend).await;
     let storage = open(&site, stale()).await;
@@ -120,5 +175,7 @@ on_every_database!(
     a_keyset_is_refreshed_within_its_time_without_any_use,
     a_write_with_a_keyset_that_is_too_old_refreshes_it_first,
     without_the_ledger_reading_and_writing_go_on,
+    nothing_is_encrypted_with_a_keyset_that_the_ledger_did_not_confirm_for_too_long,
+    a_first_key_encrypts_nothing_before_its_backup_is_there,
     a_keyset_that_is_not_there_and_another_kek_are_told_apart,
 );

@@ -3,6 +3,7 @@
 mod adopting;
 mod examples;
 mod fenced;
+mod fields;
 mod http;
 mod keysets;
 mod presence;
@@ -11,6 +12,7 @@ mod rights;
 #[allow(dead_code, reason = "made for the rotation's own tests")]
 #[path = "../rotation/site.rs"]
 mod site;
+mod strict;
 mod suspended;
 mod tables;
 mod taking;
@@ -30,7 +32,8 @@ pub(crate) use on_every_database;
 
 /// Never refreshes by itself.
 pub(crate) fn stale() -> Options {
-    Options::default().refresh_every(Duration::from_secs(86_400))
+    let day = Duration::from_secs(86_400);
+    Options::default().refresh_every(day).confirmed_within(day)
 }
 
 pub(crate) async fn open(site: &Site, options: Options) -> Storage {

@@ -56,9 +56,9 @@ async fn a_writer_that_is_silent_is_taken_for_gone_and_forgotten_after_a_day(bac
     let site = Site::new(backend).await;
     let db = site.engine.ledger.db();
     for name in ["a", "b", "c"] {
-        writers::beat(db, name, "default", 7).await.unwrap();
+        writers::beat(db, name, "default", 7, 5_000).await.unwrap();
     }
-    writers::beat(db, "a", "default", 8).await.unwrap();
+    writers::beat(db, "a", "default", 8, 5_000).await.unwrap();
     site.ledger_sql("UPDATE reseal_writers SET seen_at = seen_at - 31000 WHERE name = 'b'").await;
     site.ledger_sql("UPDATE reseal_writers SET seen_at = seen_at - 90000000 WHERE name = 'c'").await;
     let alive = writers::alive(db, "default").await.unwrap();

@@ -80,7 +80,7 @@ async fn without_the_rights_of_presence_storage_still_reads_and_writes() {
     let site = Site::new(Postgres).await;
     let role = format!("reader_{}", std::process::id());
     let storage = as_role(&site, &role).await;
-    site.ledger_sql(&format!("GRANT SELECT ON reseal_keysets, reseal_keys TO {role}")).await;
+    site.ledger_sql(&grants(&role)[0]).await;
     for n in 0..20 {
         let text = format!("hello {n}");
         let id = storage.messages::<Text>().send(&site.app, &text).await.unwrap();

@@ -7,6 +7,7 @@ use reseal_entities::{
     ledger::{audit, hold},
     state::{KeyState, RotationState},
 };
+use reseal_keyring::{KeyId, KeyInfo, Keyset, Prefix};
 use reseal_storage::{Field, Storage, StorageError, Text};
 use sea_orm::DbBackend;
 use std::time::Duration;
@@ -70,6 +71,52 @@ async fn a_read_under_a_suspended_key_holds_its_clearing_until_a_person_dismisse
     assert_eq!(audit::verify(site.engine.ledger.db()).await.unwrap().broken, None);
 }
 
+async fn a_cell_without_a_key_id_holds_the_clearing_of_its_suspended_raw_key(backend: DbBackend) {
+    let site = Site::with(backend, false, |c| c.rotation.clear_after = Some(Duration::from_secs(3_600))).await;
+    let dek = || reseal_keyring::Dek::from_slice(&[7; 32]).unwrap();
+    crate::http::insert_key(&site, "default", 77, "raw", KeyState::Deactivated, &dek()).await;
+    let info = KeyInfo { prefix: Prefix::Raw, ..KeyInfo::native(KeyId(77), 1, reseal_keyring::KeyState::Active) };
+    let theirs = Keyset::new("theirs", vec![(info, Some(dek()))]).unwrap();
+    // One in so many begins like a cell that names some key.
+    let cells = std::iter::repeat_with(|| theirs.encrypt(b"hello", b"messages.encrypted_content:1"));
+    let like_a_cell = cells.clone().find(|cell| cell[0] == 1).unwrap();
+    let copy = cells.clone().find(|cell| cell[0] != 1).unwrap();
+    let id = site.request().await;
+    site.drive_to(id, RotationState::Waiting).await;
+    let refused = reader(&site, "app-7").await.unseal(CONTENT, 1, &copy).await.unwrap_err();
+    assert_eq!(refused.code(), "key_suspended", "{refused}");
+    let held = site.rotation(id).await.hold_detail.unwrap();
+    assert!(held.contains("app-7") && held.contains("suspended key 77"), "{held}");
+    let refused = reader(&site, "app-8").await.unseal(CONTENT, 1, &like_a_cell).await.unwrap_err();
+    assert_eq!(refused.code(), "key_suspended", "{refused}");
+    let other = reader(&site, "app-9").await.unseal(CONTENT, 2, &copy).await.unwrap_err();
+    assert!(matches!(other, StorageError::Cell { .. }), "{other:?}");
+}
+
+async fn an_alarm_that_a_conflict_undoes_is_raised_again(backend: DbBackend) {
+    let (site, id, copy) = waiting(backend).await;
+    let (up, down) = if backend == DbBackend::Postgres {
+        site.ledger_sql(
+            "CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN RAISE EXCEPTION 'a deadlock' USING ERRCODE = '40P01'; END $$",
+        )
+        .await;
+        let up = "CREATE TRIGGER conflict BEFORE UPDATE ON reseal_rotations FOR EACH ROW EXECUTE FUNCTION conflict()";
+        (up, "DROP TRIGGER conflict ON reseal_rotations")
+    } else {
+        let up = "CREATE TRIGGER conflict BEFORE UPDATE ON reseal_rotations BEGIN SELECT RAISE(ABORT, 'busy'); END";
+        (up, "DROP TRIGGER conflict")
+    };
+    site.ledger_sql(up).await;
+    let storage = reader(&site, "app").await;
+    storage.load_keyset("default").await.unwrap();
+    let reading = tokio::spawn(async move { storage.unseal(CONTENT, 1, &copy).await.map(|_| ()) });
+    tokio::time::sleep(Duration::from_millis(200)).await; // it fails a few times meanwhile
+    site.ledger_sql(down).await;
+    assert_eq!(reading.await.unwrap().unwrap_err().code(), "key_suspended");
+    assert!(site.rotation(id).await.hold_at.is_some(), "it is held before the refusal");
+}
+
 async fn what_does_not_authenticate_under_a_suspended_key_holds_nothing(backend: DbBackend) {
     let (site, id, copy) = waiting(backend).await;
     let storage = reader(&site, "app").await;
@@ -114,13 +161,15 @@ async fn a_key_that_was_restored_meanwhile_is_read_under_again_and_nothing_is_he
 async fn a_request_that_is_dropped_holds_the_clearing_all_the_same(backend: DbBackend) {
     let (site, id, copy) = waiting(backend).await;
     let storage = reader(&site, "app").await;
-    storage.load_keyset("default").await.unwrap();
+    storage.load(&site.app, CONTENT, 77).await.unwrap(); // its first use is over: keyset and catalog are known
     let dropped = tokio::time::timeout(Duration::ZERO, storage.unseal(CONTENT, 1, &copy)).await;
     assert!(dropped.is_err(), "it was answered before it could be dropped");
     reseal_tests::eventually(Duration::from_secs(20), "it is held", async || site.rotation(id).await.hold_at).await;
 }
 
 on_every_database!(
+    a_cell_without_a_key_id_holds_the_clearing_of_its_suspended_raw_key,
+    an_alarm_that_a_conflict_undoes_is_raised_again,
     a_read_under_a_suspended_key_holds_its_clearing_until_a_person_dismisses_it,
     what_does_not_authenticate_under_a_suspended_key_holds_nothing,
     many_reads_under_a_suspended_key_are_one_entry_in_the_audit,

@@ -66,6 +66,6 @@ pub(crate) async fn live(db: &impl ConnectionTrait, words: &Words, keys: &[(KeyS
         presence::beat(db, &sign).await.expect("a sign of life");
     }
     for (name, key) in words.writers.into_iter().zip([new, old]) {
-        ledger_writers::beat(db, name, words.keysets[0], key).await.expect("a sign of life");
+        ledger_writers::beat(db, name, words.keysets[0], key, 5_000).await.expect("a sign of life");
     }
 }

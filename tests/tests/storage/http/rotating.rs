@@ -38,6 +38,23 @@ async fn values_are_read_before_during_and_after_a_rotation_and_brought_over_by_
     assert_eq!(served.decrypt(&value, "t.c:1").await.unwrap(), "a secret");
 }
 
+async fn a_value_is_called_unchanged_only_when_the_ledger_has_just_confirmed_its_key(backend: DbBackend) {
+    let site = Site::new(backend).await;
+    let served = serve(&site).await; // its keyset is never refreshed by itself
+    let value = served.encrypt("a secret", "t.c:1").await;
+    let call = || json!({"values": [sealed(&value, "t.c:1")]});
+    assert_eq!(served.taken("re-encrypt", call()).await["results"][0]["unchanged"], true);
+    let key = crate::promote(&site).await;
+    let answer = served.taken("re-encrypt", call()).await;
+    assert_eq!(answer["key_id"], key);
+    assert_eq!(i64::from(key_id(&super::text(&answer["results"][0]["ciphertext"]))), key);
+    site.ledger_sql("ALTER TABLE reseal_keys RENAME TO away").await;
+    let ciphertext = super::text(&answer["results"][0]["ciphertext"]);
+    let current = json!({"values": [sealed(&ciphertext, "t.c:1")]});
+    let (status, problem) = served.ask("re-encrypt", current).await;
+    assert_eq!((status, &problem["code"]), (503, &json!("keyset_unavailable")), "{problem}");
+}
+
 async fn waiting(backend: DbBackend) -> (Site, i64, String) {
     let site = Site::with(backend, false, |c| c.rotation.clear_after = Some(Duration::from_secs(3_600))).await;
     let copy = serve(&site).await.encrypt("hello", "t.c:1").await;
@@ -106,6 +123,7 @@ async fn the_service_is_a_writer_and_what_it_encrypts_is_counted(backend: DbBack
 }
 
 on_every_database!(
+    a_value_is_called_unchanged_only_when_the_ledger_has_just_confirmed_its_key,
     values_are_read_before_during_and_after_a_rotation_and_brought_over_by_the_client,
     a_value_under_a_suspended_key_is_refused_and_holds_its_clearing,
     what_does_not_authenticate_under_a_suspended_key_says_what_everything_else_does,
