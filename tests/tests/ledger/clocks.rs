@@ -136,7 +136,7 @@ fn a_worker_that_died_a_day_ahead_is_not_alive_and_an_application_neither() {
                 keys_loaded: "[]".into(),
             };
             presence::beat(db, &sign).await.unwrap();
-            writers::beat(db, name, "default", 1).await.unwrap();
+            writers::beat(db, name, "default", 1, 5_000).await.unwrap();
         }
         for table in ["reseal_workers", "reseal_writers"] {
             run(db, format!("UPDATE {table} SET seen_at = {ahead} WHERE name = 'dead'")).await;
