@@ -91,6 +91,8 @@ pub(crate) enum Command {
     Rollback(commands::cancel::Args),
     /// Says, as somebody other than who asked for it, that a rotation may clear its old key
     Approve(commands::approve::Args),
+    /// Says that a clearing need not wait for a replica or an application that will never catch up
+    Exclude(commands::exclude::Args),
     /// Shows and resolves rows that could not be re-encrypted
     #[command(subcommand)]
     Quarantine(commands::quarantine::Quarantine),

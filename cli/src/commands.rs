@@ -6,6 +6,7 @@ pub(crate) mod cancel;
 pub(crate) mod catalog;
 pub(crate) mod census;
 pub(crate) mod check;
+pub(crate) mod exclude;
 pub(crate) mod fence;
 pub(crate) mod keys;
 pub(crate) mod limit;
@@ -51,6 +52,7 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<Exit, Fail
         Command::Resume(args) => resume::run(args, context).await,
         Command::Limit(args) => limit::run(args, context).await,
         Command::Approve(args) => approve::run(args, context).await,
+        Command::Exclude(args) => exclude::run(args, context).await,
         Command::Cancel(args) => cancel::cancel(args, context).await,
         Command::Rollback(args) => cancel::roll_back(args, context).await,
         Command::Quarantine(quarantine) => quarantine::run(quarantine, context).await,

@@ -33,6 +33,7 @@ Rotate:
   cancel       stops a rotation; values under both keys stay readable
   rollback     turns a rotation round: the key that gave way is active again
   approve      lets a clearing go on that somebody else has asked for
+  exclude      a clearing does not wait for this replica or application
   retry        does failed batches and quarantined rows again
   quarantine   list, resolve: rows that could not be re-encrypted
   operations   list, show: what was asked for over HTTP, and what came of it

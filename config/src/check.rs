@@ -3,8 +3,8 @@
 use std::{collections::HashSet, fs, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use crate::{
-    ChunkRows, ColumnPattern, Config, ConfigError, Kek, Ledger, Queue, ReplicaLagMax, Rotation, SecretUrl, Server,
-    Source, Table, Tls, Worker, load::Layers, raw,
+    ChunkRows, ColumnPattern, Config, ConfigError, Kek, Ledger, OpenedCells, Queue, ReplicaLagMax, Rotation, SecretUrl,
+    Server, Source, Table, Tls, Worker, load::Layers, raw,
 };
 
 mod table;
@@ -136,6 +136,9 @@ fn rotation(raw: raw::Rotation, at: &Layers) -> Result<Rotation> {
     if let ChunkRows::Fixed(rows) = raw.chunk_rows {
         within(rows, 10..=5_000, "rotation.chunk_rows", at)?;
     }
+    if let OpenedCells::Sample(rows) = raw.opened_cells {
+        within(rows, 1..=10_000_000, "rotation.opened_cells", at)?;
+    }
     within(raw.outstanding_batches_max, 1..=2_000, "rotation.outstanding_batches_max", at)?;
     let duration = |text: &str, option: &str| duration(text, option, at);
     let at_most = |length: Duration, most_days: u64, option: &str| -> Result<Duration> {
@@ -159,6 +162,7 @@ fn rotation(raw: raw::Rotation, at: &Layers) -> Result<Rotation> {
         outstanding_batches_max: raw.outstanding_batches_max,
         writer_ttl,
         two_person: raw.two_person,
+        opened_cells: raw.opened_cells,
         cryptoperiod,
         clear_after,
     })

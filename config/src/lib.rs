@@ -245,9 +245,21 @@ pub struct Rotation {
     /// The wait between proof and clearing. A file has no default for it, because zero makes
     /// older backups unreadable at once: see [`Rotation::require_clear_after`].
     pub clear_after: Option<Duration>,
+    /// How many cells of each column a proof opens under the keys that remain; default 1,000.
+    pub opened_cells: OpenedCells,
     /// How long a key may be active, counted from its activation; none: no age is too high. It only informs: nothing
     /// rotates by itself.
     pub cryptoperiod: Option<Duration>,
+}
+
+/// How many cells a proof opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenedCells {
+    /// Every one.
+    All,
+    /// Those of about so many rows of each table, 1 to 10,000,000: at both ends, and at places between them that are drawn at
+    /// random.
+    Sample(u32),
 }
 
 /// Rows per transaction.

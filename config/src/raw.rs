@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Deserializer, de};
 
-use crate::ChunkRows;
+use crate::{ChunkRows, OpenedCells};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -144,6 +144,8 @@ pub(crate) struct Rotation {
     pub(crate) writer_ttl: String,
     pub(crate) two_person: bool,
     pub(crate) clear_after: Option<String>,
+    #[serde(deserialize_with = "number_or_all")]
+    pub(crate) opened_cells: OpenedCells,
     pub(crate) cryptoperiod: Option<String>,
 }
 
@@ -156,6 +158,7 @@ impl Default for Rotation {
             writer_ttl: "60s".to_owned(),
             two_person: false,
             clear_after: None,
+            opened_cells: OpenedCells::Sample(1_000),
             cryptoperiod: None,
         }
     }
@@ -176,6 +179,25 @@ fn number_or_auto<'de, D: Deserializer<'de>>(from: D) -> Result<ChunkRows, D::Er
         }
         fn visit_str<E: de::Error>(self, word: &str) -> Result<ChunkRows, E> {
             if word == "auto" { Ok(ChunkRows::Auto) } else { Err(E::invalid_value(de::Unexpected::Str(word), &self)) }
+        }
+    }
+    from.deserialize_any(Words)
+}
+
+fn number_or_all<'de, D: Deserializer<'de>>(from: D) -> Result<OpenedCells, D::Error> {
+    struct Words;
+    impl de::Visitor<'_> for Words {
+        type Value = OpenedCells;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number of rows, or \"all\"")
+        }
+        fn visit_u64<E: de::Error>(self, rows: u64) -> Result<OpenedCells, E> {
+            u32::try_from(rows)
+                .map(OpenedCells::Sample)
+                .map_err(|_| E::invalid_value(de::Unexpected::Unsigned(rows), &self))
+        }
+        fn visit_str<E: de::Error>(self, word: &str) -> Result<OpenedCells, E> {
+            if word == "all" { Ok(OpenedCells::All) } else { Err(E::invalid_value(de::Unexpected::Str(word), &self)) }
         }
     }
     from.deserialize_any(Words)

@@ -10,7 +10,7 @@ use crate::{
 };
 use reseal_entities::{
     catalog as catalog_row,
-    ledger::{catalog, keys as ledger_keys, sources},
+    ledger::{catalog, keys as ledger_keys, sources, writers},
 };
 use reseal_keyring::{Ambiguity, KeyKind, Keyset, Template};
 use serde::Serialize;
@@ -101,6 +101,8 @@ pub(crate) async fn look(engine: &Engine) -> Result<Findings, EngineError> {
             let here = declared.iter().find(|d| catalog_row::Model::from(*d).is_at(column));
             let conflict = here.filter(|_| column.id != 0).and_then(|d| catalog::conflict(column, d));
             check.problems.extend(conflict.map(|conflict| format!("it {conflict}")));
+            let ttl_ms = i64::try_from(engine.config.rotation.writer_ttl.as_millis()).unwrap_or(i64::MAX);
+            check.problems.extend(writers::too_little_time(engine.ledger.db(), &column.keyset, ttl_ms).await?);
         }
         match engine.target(table).await {
             Ok(target) => look_at(engine, &target, &mut checks).await?,

@@ -1,21 +1,22 @@
 //! Clear: the old keys' wrapped bytes and their backups go, for good.
 //!
 //! Ledger and sources are different databases, so there is no one transaction; the order makes it
-//! safe. Intent committed; fences and definitions held on every source; everything counted again;
-//! the wipe committed in the ledger while all is held; only then released, and the backups removed.
+//! safe. Intent committed; transactions that are older ended; everything counted again, on disk, and replayed by every copy;
+//! fences and definitions held on every source, for moments, and seen not to have changed since the count; the wipe committed
+//! in the ledger while all is held; only then released, and the backups removed.
 //! A process that dies before the wipe has cleared nothing; after it, the next one goes on from there.
 
 use crate::{
-    census::Inquiry,
     engine::{Engine, Stop},
     error::EngineError,
-    fences::fence_of,
     keys::id_of,
-    source::Prover,
+    memo::Memo,
+    ready,
     step::{self, Stepped},
+    wipe::{Wiped, wipe},
 };
 use reseal_entities::{
-    ledger::{LedgerError, audit, clear, keys as ledger_keys, prove},
+    ledger::{audit, clear, keys as ledger_keys, prove},
     rotations,
     state::{KeyState, RotationState},
 };
@@ -29,6 +30,12 @@ pub async fn clear(engine: &Engine, rotation_id: i64, stop: Stop<'_>) -> Result<
 
 async fn work(engine: &Engine, mut rotation: rotations::Model) -> Result<Stepped, EngineError> {
     if rotation.state == RotationState::Waiting {
+        if !clear::may_intend(engine.ledger.db(), &rotation).await? {
+            return Ok(not_yet(&rotation));
+        }
+        if let Some(waits) = ready::to_clear(engine, &rotation).await? {
+            return Ok(waits);
+        }
         let txn = engine.ledger.begin().await?;
         if !clear::intend_if_waited(&txn, &engine.worker, &rotation).await? {
             txn.rollback().await?;
@@ -36,16 +43,23 @@ async fn work(engine: &Engine, mut rotation: rotations::Model) -> Result<Stepped
         }
         txn.commit().await?;
         rotation.state = RotationState::Clearing;
+        rotation.step_memo = None;
     }
     let keys = ledger_keys::retired_by(engine.ledger.db(), rotation.id).await?;
     if keys.iter().any(|k| k.state != KeyState::Destroyed) {
-        backups_are_in_sight(engine, &keys)?;
-        if let Some(blocks) = wipe(engine, &rotation).await? {
-            let txn = engine.ledger.begin().await?;
-            prove::void_if_held(&txn, &engine.worker, &rotation).await?;
-            txn.commit().await?;
-            tracing::warn!(rotation = rotation.id, "the proof no longer stands: {blocks}");
-            return Ok(Stepped::Waits { again_in_ms: 0, code: "proof_void", detail: blocks });
+        if let Some(waits) = ready::to_clear(engine, &rotation).await? {
+            return Ok(waits);
+        }
+        match wipe(engine, &rotation, &mut Memo::of(&rotation)).await? {
+            Wiped::Done => {}
+            Wiped::Not(waits) => return Ok(waits),
+            Wiped::Void(blocks) => {
+                let txn = engine.ledger.begin().await?;
+                prove::void_if_held(&txn, &engine.worker, &rotation).await?;
+                txn.commit().await?;
+                tracing::warn!(rotation = rotation.id, "the proof no longer stands: {blocks}");
+                return Ok(Stepped::Waits { again_in_ms: 0, code: "proof_void", detail: blocks });
+            }
         }
     }
     engine.keyring.forget();
@@ -85,91 +99,4 @@ fn not_yet(rotation: &rotations::Model) -> Stepped {
         code: "clear_after",
         detail: "the waiting time is not over".to_owned(),
     }
-}
-
-/// A backup on another machine's disk would outlive its key.
-fn backups_are_in_sight(engine: &Engine, keys: &[reseal_entities::keys::Model]) -> Result<(), EngineError> {
-    for key in keys.iter().filter(|k| k.state != KeyState::Destroyed) {
-        if engine.keyring.backup().read(id_of(key))?.is_none() {
-            return Err(EngineError::refused(
-                "key_backup_missing",
-                format!(
-                    "this worker does not see the backup of key {} in ledger.key_backup, so it could not remove it: let a worker run \
-                     that does, or, if that copy is lost, run `reseal check`, which writes a missing one",
-                    key.key_id
-                ),
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Wipes the keys under held sources. Some: the proof no longer stands, for this reason, and nothing
-/// was wiped.
-async fn wipe(engine: &Engine, rotation: &rotations::Model) -> Result<Option<String>, EngineError> {
-    let inquiry = Inquiry::new(engine, rotation).await?;
-    let proofs = prove::current(engine.ledger.db(), rotation.id).await?;
-    // Where ledger and source are one SQLite file, the ledger's IMMEDIATE transaction is what keeps
-    // writers away, so it begins before the counting; else a long count would lock the ledger.
-    let beside = engine.sources().any(|(_, source)| source.is_beside_ledger());
-    let early = if beside { Some(engine.ledger.begin().await?) } else { None };
-    let mut held: Vec<Box<dyn Prover>> = Vec::new();
-    let mut blocks = Vec::new();
-    for (name, source) in engine.sources() {
-        let of_source = inquiry.tables.iter().filter(|(t, _)| t.columns[0].source == *name);
-        let shapes: Vec<_> = of_source.map(|(t, _)| t.shape.clone()).collect();
-        let mut prover = source.hold(&shapes).await?;
-        inquiry.count(name, &mut *prover, &mut blocks).await?;
-        inquiry.strays(engine, name, &mut *prover, &mut blocks).await?;
-        standing(&inquiry, rotation, name, &mut *prover, &proofs, &mut blocks).await?;
-        held.push(prover);
-    }
-    if !blocks.is_empty() {
-        return Ok(Some(blocks.join("; ")));
-    }
-    let txn = match early {
-        Some(txn) => txn,
-        None => engine.ledger.begin().await?,
-    };
-    clear::wipe_if_held(&txn, &engine.worker, rotation).await?;
-    for prover in &mut held {
-        prover.still_there().await?;
-    }
-    txn.commit().await.map_err(LedgerError::from)?;
-    for prover in held {
-        // The wipe is committed; a session that breaks now has nothing left to protect.
-        if let Err(e) = prover.release().await {
-            tracing::debug!("a held session broke after the wipe: {e}");
-        }
-    }
-    Ok(None)
-}
-
-/// The fence and the definition that were proved still stand.
-async fn standing(
-    inquiry: &Inquiry,
-    rotation: &rotations::Model,
-    source: &str,
-    prover: &mut dyn Prover,
-    proofs: &[reseal_entities::proofs::Model],
-    blocks: &mut Vec<String>,
-) -> Result<(), EngineError> {
-    for (target, _) in inquiry.tables.iter().filter(|(t, _)| t.columns[0].source == source) {
-        for column in &target.columns {
-            let Some(proof) = proofs.iter().find(|p| p.catalog_id == column.id) else {
-                blocks.push(format!("{} has no current proof", column.path()));
-                continue;
-            };
-            if proof.schema_fingerprint != target.shape.fingerprint {
-                blocks.push(format!("{} changed its definition since its proof", column.path()));
-            }
-            if column.keyset == rotation.keyset {
-                let fence = prover.fence_state(&target.shape, &fence_of(column, &inquiry.keys, None)).await?;
-                if !fence.complete || fence.fingerprint != proof.fence_fingerprint {
-                    blocks.push(format!("the fence of {} is not the proved one: {}", column.path(), fence.detail));
-                }
-            }
-        }
-    }
-    Ok(())
 }

@@ -181,6 +181,13 @@ pub async fn dry_run(engine: &Engine, keyset: &str, to: Option<i64>) -> Result<D
     let (unregistered, unreadable, scan) = unregistered(engine, keyset, &columns).await?;
     let unreadable: Vec<_> = unreadable.into_iter().filter(|u| !checked.contains(u)).collect();
     problems.extend(checked.into_iter().chain(unreadable));
+    let ttl_ms = i64::try_from(engine.config.rotation.writer_ttl.as_millis()).unwrap_or(i64::MAX);
+    if let Some(problem) = ledger_writers::too_little_time(db, keyset, ttl_ms).await? {
+        // The check has said so where a column uses the keyset.
+        if !problems.iter().any(|p| p.ends_with(&problem)) {
+            problems.push(problem);
+        }
+    }
     warnings.extend(scan.unfinished.iter().map(|c| format!("{c} was not looked at within {} s", PATIENCE.as_secs())));
     let writer_ttl = engine.config.rotation.writer_ttl.as_secs_f64();
     let work = |i: usize| tables.iter().map(|t| t.seconds[i]).sum::<f64>();

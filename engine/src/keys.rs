@@ -99,13 +99,20 @@ impl Keyring {
         Ok(keyset)
     }
 
-    async fn load(&self, name: &str) -> Result<Keyset, EngineError> {
-        self.load_with(name, None).await
+    /// The keyset as it will be once these keys are gone, in memory only.
+    pub(crate) async fn without(&self, name: &str, gone: &[i64]) -> Result<Keyset, EngineError> {
+        self.load_with(name, None, gone).await
     }
 
-    /// With `first` taken for active where no key is: for trying a keyset's first key before it encrypts.
-    async fn load_with(&self, name: &str, first: Option<i64>) -> Result<Keyset, EngineError> {
+    async fn load(&self, name: &str) -> Result<Keyset, EngineError> {
+        self.load_with(name, None, &[]).await
+    }
+
+    /// Without the keys that are `gone`; with `first` taken for active where no key is: for trying a keyset's first key before
+    /// it encrypts.
+    async fn load_with(&self, name: &str, first: Option<i64>, gone: &[i64]) -> Result<Keyset, EngineError> {
         let mut keys = ledger_keys::of_keyset(self.ledger.db(), name).await?;
+        keys.retain(|key| !gone.contains(&key.key_id));
         if keys.iter().all(|k| k.state != KeyState::Active) {
             keys.iter_mut().filter(|k| Some(k.key_id) == first).for_each(|k| k.state = KeyState::Active);
         }
@@ -235,7 +242,7 @@ impl Keyring {
                 format!("the backup of key {key_id} is not what the ledger holds"),
             ));
         }
-        let loaded = self.load_with(keyset, Some(key_id)).await?;
+        let loaded = self.load_with(keyset, Some(key_id), &[]).await?;
         if matches!(key.state, KeyState::Active | KeyState::PreActive) {
             loaded.probe(id_of(key))?;
         }

@@ -11,11 +11,17 @@ pub mod keys;
 pub mod source;
 
 mod blame;
+mod blocked;
 mod chunk;
 mod chunk_size;
+mod durable;
 mod fences;
 mod length;
+mod memo;
+mod older;
+mod opened;
 mod pace;
+mod ready;
 mod resolve;
 mod samples;
 mod split;
@@ -23,6 +29,7 @@ mod step;
 mod sweep;
 mod throttle;
 mod walk;
+mod wipe;
 
 pub mod plan;
 

@@ -1,10 +1,15 @@
 //! Prove: sweep, fence, sweep to zero, census under the fence; then the keys are suspended.
 
 use crate::{
+    blocked,
     census::{Inquiry, ignored},
     engine::{Engine, Stop},
     error::EngineError,
     fences::fence_of,
+    memo::Memo,
+    older,
+    opened::Opener,
+    ready,
     retry::backoff_ms,
     source::{FenceState, SourceErrorKind},
     step::{self, Stepped},
@@ -12,7 +17,7 @@ use crate::{
 };
 use reseal_entities::{
     keys,
-    ledger::{keys as ledger_keys, now_ms, plan, prove},
+    ledger::{keys as ledger_keys, now_ms, plan, prove, writers},
     planned_tables, rotations,
     state::RotationState,
 };
@@ -36,6 +41,17 @@ async fn work(engine: &Engine, rotation: rotations::Model) -> Result<Stepped, En
         txn.commit().await?;
         return Ok(replanned(&rotation));
     }
+    let mut memo = Memo::of(&rotation);
+    if let Some(stuck) = blocked::still(engine, &memo).await? {
+        return Ok(stuck);
+    }
+    // Whatever is waited for, tables are not read meanwhile.
+    if memo.empty
+        && let Some(waits) = patience(engine, &rotation, &mut memo).await?
+    {
+        return Ok(waits);
+    }
+    let began = Instant::now();
     let tables = plan::tables(engine.ledger.db(), rotation.id).await?;
     let left = Duration::from_millis(writers_time_ms(engine, &rotation).await?.unsigned_abs());
     let until = Instant::now() + left;
@@ -51,9 +67,11 @@ async fn work(engine: &Engine, rotation: rotations::Model) -> Result<Stepped, En
     }
     let keys = ledger_keys::all(engine.ledger.db()).await?;
     put_up_fences(engine, &tables, &keys, Stage::Sweeping).await?;
-    let mut quarantined = 0;
+    let (mut quarantined, mut reencrypted) = (0, 0);
     for table in &tables {
-        quarantined += sweep::to_zero(engine, &rotation, table).await?.quarantined;
+        let swept = sweep::to_zero(engine, &rotation, table).await?;
+        quarantined += swept.quarantined;
+        reencrypted += swept.reencrypted;
     }
     if quarantined > 0 {
         return Err(EngineError::refused(
@@ -62,7 +80,35 @@ async fn work(engine: &Engine, rotation: rotations::Model) -> Result<Stepped, En
         ));
     }
     put_up_fences(engine, &tables, &keys, Stage::Empty).await?;
-    record(engine, &rotation).await
+    // A count of whole databases comes last, after what costs little.
+    prove::refuse_while_open(engine.ledger.db(), rotation.id).await?;
+    // An earlier try has waited, unless an old cell turned up since.
+    if !memo.empty || reencrypted > 0 {
+        (memo.empty, memo.older) = (true, None);
+        memo.keep(engine, &rotation).await?;
+        if let Some(waits) = patience(engine, &rotation, &mut memo).await? {
+            return Ok(waits);
+        }
+    }
+    let blocks = record(engine, &rotation).await?;
+    if blocks.is_empty() {
+        return Ok(Stepped::Done);
+    }
+    let took_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+    tracing::warn!(rotation = rotation.id, "the proof is blocked: {}", blocks.join("; "));
+    blocked::note(engine, &rotation, &mut memo, (blocks, took_ms)).await
+}
+
+/// None: nobody can hold an old cell any more that the count would not see.
+async fn patience(
+    engine: &Engine,
+    rotation: &rotations::Model,
+    memo: &mut Memo,
+) -> Result<Option<Stepped>, EngineError> {
+    match ready::writers_moved(engine, rotation).await? {
+        Some(waits) => Ok(Some(waits)),
+        None => older::ended(engine, rotation, memo).await,
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,7 +154,10 @@ fn replanned(rotation: &rotations::Model) -> Stepped {
 /// wrong: the whole time is given from now.
 async fn writers_time_ms(engine: &Engine, rotation: &rotations::Model) -> Result<i64, EngineError> {
     let promoted_at = plan::promoted_by_now(engine.ledger.db(), rotation).await?;
-    Ok((promoted_at + rotation.writer_ttl_ms - now_ms(engine.ledger.db()).await?).max(0))
+    // A writer that refreshes more seldom than the operator thought is given its own time.
+    let slowest = writers::slowest(engine.ledger.db(), &rotation.keyset).await?;
+    let ttl_ms = slowest.map_or(0, |(_, refresh_ms)| refresh_ms).max(rotation.writer_ttl_ms);
+    Ok((promoted_at + ttl_ms - now_ms(engine.ledger.db()).await?).max(0))
 }
 
 async fn writers_have_time(engine: &Engine, rotation: &rotations::Model) -> Result<Option<Stepped>, EngineError> {
@@ -123,9 +172,11 @@ async fn writers_have_time(engine: &Engine, rotation: &rotations::Model) -> Resu
     }))
 }
 
-/// Counts every registered column of every keyset, and every other one, and records the proof.
-async fn record(engine: &Engine, rotation: &rotations::Model) -> Result<Stepped, EngineError> {
+/// Counts every registered column of every keyset, and every other one, opens cells, and records the proof. What is in the
+/// way of that, by name; empty: it is recorded.
+async fn record(engine: &Engine, rotation: &rotations::Model) -> Result<Vec<String>, EngineError> {
     let inquiry = Inquiry::new(engine, rotation).await?;
+    let opener = Opener::new(engine, rotation).await?;
     let (mut found, mut blocks) = (Vec::new(), Vec::new());
     for (name, source) in engine.sources() {
         let mut prover = source.prover().await?;
@@ -133,7 +184,13 @@ async fn record(engine: &Engine, rotation: &rotations::Model) -> Result<Stepped,
         inquiry.strays(engine, name, &mut *prover, &mut blocks).await?;
         let scope = scope(ignored(engine, name), &inquiry);
         for (target, questions) in inquiry.tables.iter().filter(|(t, _)| t.columns[0].source == *name) {
-            for (column, question) in target.columns.iter().zip(questions) {
+            let own = target.columns.iter().any(|c| c.keyset == rotation.keyset);
+            let opened = if own && blocks.is_empty() {
+                opener.open(target, &mut *prover, &mut blocks).await?
+            } else {
+                Vec::new()
+            };
+            for (i, (column, question)) in target.columns.iter().zip(questions).enumerate() {
                 let fence = if column.keyset == rotation.keyset {
                     prover.fence_state(&target.shape, &fence_of(column, &inquiry.keys, None)).await?
                 } else {
@@ -143,6 +200,10 @@ async fn record(engine: &Engine, rotation: &rotations::Model) -> Result<Stepped,
                     blocks.push(format!("the fence of {} does not stand: {}", column.path(), fence.detail));
                 }
                 let answer = answers.iter().find(|(id, _)| *id == column.id).map(|(_, a)| *a).unwrap_or_default();
+                let opened = opened.get(i).copied().filter(|_| column.keyset == rotation.keyset).unwrap_or(0);
+                if column.keyset == rotation.keyset && answer.cells > 0 && opened == 0 && blocks.is_empty() {
+                    blocks.push(format!("no cell of {} was opened under the keys that remain", column.path()));
+                }
                 found.push(prove::Found {
                     catalog_id: column.id,
                     cells: answer.cells,
@@ -151,19 +212,20 @@ async fn record(engine: &Engine, rotation: &rotations::Model) -> Result<Stepped,
                     schema_fingerprint: target.shape.fingerprint.clone(),
                     fence_fingerprint: fence.fingerprint,
                     scope: scope.clone(),
+                    opened,
                 });
             }
         }
         prover.release().await?;
     }
     if !blocks.is_empty() {
-        return Err(EngineError::refused("proof_blocked", blocks.join("; ")));
+        return Ok(blocks);
     }
     let txn = engine.ledger.begin().await?;
     prove::record_if_held(&txn, &engine.worker, rotation, &found).await?;
     txn.commit().await?;
     tracing::info!(rotation = rotation.id, columns = found.len(), "proved");
-    Ok(Stepped::Done)
+    Ok(blocks)
 }
 
 fn scope(left_out: &[String], inquiry: &Inquiry) -> String {

@@ -28,6 +28,15 @@ pub enum Stepped {
         /// For people.
         detail: String,
     },
+    /// The same, and a person has to see to it.
+    Stuck {
+        /// From now.
+        again_in_ms: i64,
+        /// Stable.
+        code: &'static str,
+        /// For people.
+        detail: String,
+    },
 }
 
 pub(crate) const RENEW: Duration = Duration::from_secs(5);
@@ -62,6 +71,12 @@ where
             code: Some((*code).to_owned()),
             detail: Some(detail.clone()),
             failed: false,
+        },
+        Ok(Stepped::Stuck { again_in_ms, code, detail }) => steps::Left {
+            again_in_ms: *again_in_ms,
+            code: Some((*code).to_owned()),
+            detail: Some(detail.clone()),
+            failed: true,
         },
         // Also of a step that was paused: it is left, so that resuming need not wait for the lease to run out. Another one's
         // epoch differs, and nothing of it changes.

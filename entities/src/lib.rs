@@ -10,6 +10,7 @@ pub mod audit;
 pub mod audit_head;
 pub mod batches;
 pub mod catalog;
+pub mod exclusions;
 pub mod identity;
 pub mod keys;
 pub mod keysets;

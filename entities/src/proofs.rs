@@ -41,6 +41,9 @@ pub struct Model {
     pub actor: String,
     /// Unix milliseconds, database time.
     pub proved_at: i64,
+    /// So many cells of it were opened under the keys that remain; of the rotated keyset's columns.
+    #[sea_orm(default_value = 0)]
+    pub opened: i64,
     /// When it was voided; NULL while it is current.
     pub voided_at: Option<i64>,
 }

@@ -92,6 +92,9 @@ pub struct Model {
     /// The same for people; never a driver's text with data in it.
     #[sea_orm(column_type = "Text", nullable)]
     pub step_detail: Option<String>,
+    /// What the step remembers between two tries, JSON; may be lost at any time.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub step_memo: Option<String>,
     /// When dispatch rings for the step again.
     pub next_ring_at: i64,
     /// Rings so far: part of the message's id.

@@ -78,6 +78,38 @@ BEGIN SELECT RAISE(ABORT, 'reseal: what a key is for never changes'); END;"
     m.get_connection().execute_unprepared(sql).await.map(|_| ())
 }
 
+/// A column that holds cells demands that some of them were opened under the keys that remain.
+pub(crate) async fn demand_opened(m: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let unopened = "EXISTS (
+    SELECT 1 FROM reseal_rotation_keys rk JOIN reseal_rotations r ON r.id = rk.rotation_id
+    JOIN reseal_proofs p ON p.rotation_id = r.id AND p.voided_at IS NULL
+    JOIN reseal_catalog c ON c.id = p.catalog_id AND c.forgotten_at IS NULL AND c.keyset = r.keyset
+    WHERE rk.key_id = OLD.key_id AND rk.generation = OLD.generation AND r.state = 'clearing'
+      AND p.cells > 0 AND p.opened = 0)";
+    let sql = match m.get_database_backend() {
+        DbBackend::Postgres => format!(
+            "CREATE FUNCTION reseal_guard_opened() RETURNS trigger LANGUAGE plpgsql
+  SET search_path = {}, pg_temp AS $guard$
+BEGIN
+  IF {unopened} THEN
+    RAISE EXCEPTION 'reseal: no cell was opened without key %', OLD.key_id USING ERRCODE = 'RS002';
+  END IF;
+  RETURN NEW;
+END $guard$;
+CREATE TRIGGER reseal_guard_opened BEFORE UPDATE ON reseal_keys FOR EACH ROW
+  WHEN (NEW.state = 'destroyed' AND OLD.state <> 'destroyed') EXECUTE FUNCTION reseal_guard_opened();
+ALTER TABLE reseal_keys ENABLE ALWAYS TRIGGER reseal_guard_opened;",
+            schema(m).await?
+        ),
+        _ => format!(
+            "CREATE TRIGGER reseal_guard_opened BEFORE UPDATE ON reseal_keys
+WHEN NEW.state = 'destroyed' AND OLD.state <> 'destroyed' AND {unopened}
+BEGIN SELECT RAISE(ABORT, 'reseal: no cell was opened without the key'); END;"
+        ),
+    };
+    m.get_connection().execute_unprepared(&sql).await.map(|_| ())
+}
+
 /// The schema that the ledger's tables are in, quoted.
 async fn schema(m: &SchemaManager<'_>) -> Result<String, DbErr> {
     let sql = "SELECT quote_ident(current_schema()) AS name";

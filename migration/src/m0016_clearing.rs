@@ -1,5 +1,7 @@
-//! What the order of proving and clearing needs: how often writers refresh their keysets.
+//! What the order of proving and clearing needs: how often writers refresh their keysets, how many cells a proof opened, what a
+//! step remembers between two tries, and whom an operator no longer lets hold a clearing.
 
+use crate::guards;
 use sea_orm_migration::{prelude::*, schema::*};
 
 /// See the module.
@@ -18,7 +20,33 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, m: &SchemaManager) -> Result<(), DbErr> {
-        let refresh = big_integer_null("refresh_ms").take();
-        m.alter_table(Table::alter().table("reseal_writers").add_column(refresh).take()).await
+        for (table, column) in [
+            ("reseal_writers", big_integer_null("refresh_ms").take()),
+            ("reseal_proofs", big_integer("opened").default(0).take()),
+            ("reseal_rotations", text_null("step_memo").take()),
+        ] {
+            m.alter_table(Table::alter().table(table).add_column(column).take()).await?;
+        }
+        let mut exclusions = Table::create();
+        exclusions.table("reseal_exclusions");
+        for mut column in [
+            big_integer("rotation_id"),
+            string_len("kind", 16),
+            string_len("name", 255),
+            text("note"),
+            string_len("actor", 128),
+            big_integer("excluded_at"),
+        ] {
+            exclusions.col(column.take());
+        }
+        exclusions.primary_key(Index::create().col("rotation_id").col("kind").col("name"));
+        let mut rotation = ForeignKey::create();
+        rotation
+            .name("fk_reseal_exclusions_rotation_id")
+            .from("reseal_exclusions", "rotation_id")
+            .to("reseal_rotations", "id");
+        exclusions.foreign_key(&mut rotation);
+        m.create_table(exclusions).await?;
+        guards::demand_opened(m).await
     }
 }

@@ -18,8 +18,8 @@ pub use operations::{NewCensus, NewDryRun, Operation, Retried, Retry, Split};
 pub use people::{AuditEntry, AuditVerdict, Worker};
 pub use reseal_http::{FieldError, Problem};
 pub use rotations::{
-    Condition, KeyState, Limits, NewRotation, Reason, Rotation, RotationDetail, TableProgress, Throttle, TimeLeft,
-    Writer,
+    Condition, Exclusion, ExclusionKind, KeyState, Limits, NewRotation, Reason, Rotation, RotationDetail,
+    TableProgress, Throttle, TimeLeft, Writer,
 };
 pub use states::{
     AttemptOutcome, BatchState, KeyStateName, OperationKind, OperationState, QuarantineState, RotationState,

@@ -49,6 +49,10 @@ impl SourceError {
         )
     }
 
+    pub(super) fn lock_timeout(message: impl Into<String>) -> Self {
+        Self::new(SourceErrorKind::Transient, "source_lock_timeout", message.into())
+    }
+
     /// Says where.
     pub(super) fn at(self, path: &str) -> Self {
         Self { message: format!("{path}: {}", self.message), ..self }
@@ -56,6 +60,11 @@ impl SourceError {
 
     fn new(kind: SourceErrorKind, code: &'static str, message: String) -> Self {
         Self { kind, code, message }
+    }
+
+    /// Tried again later it may go through: a lock, a statement that took too long, a connection.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(self.kind, SourceErrorKind::Transient | SourceErrorKind::Size)
     }
 
     pub(crate) fn is(&self, kind: SourceErrorKind) -> bool {

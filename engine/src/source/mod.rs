@@ -10,6 +10,7 @@ mod error;
 mod fence;
 mod left_out;
 mod needles;
+mod open;
 mod postgres;
 mod shape;
 mod sqlite;
@@ -17,6 +18,7 @@ mod sqlite;
 pub use count::{Answer, KeyCount, Question};
 pub use error::{SourceError, SourceErrorKind};
 pub use fence::{Fence, FenceState, Rule};
+pub use open::{CopyBehind, OpenTransaction};
 pub use shape::{CellColumn, KeyColumn, KeyType, Shape};
 
 use fence::{base64_prefixes, base64_starts, fence_name};
@@ -286,6 +288,22 @@ pub trait Source: Send + Sync {
     /// What [`Prover::strays`] could not look at, by name: without a right, behind a policy, in a module that is not there.
     async fn unreadable(&self, registered: &[Place], ignored: &[String]) -> Result<Vec<Unreadable>, SourceError>;
 
+    /// The transactions that are open in this database now, prepared ones too, but those of the server itself. Where the
+    /// database tells none apart, one entry stands for them all until a moment without any was met.
+    async fn open_transactions(&self) -> Result<Vec<OpenTransaction>, SourceError>;
+
+    /// Makes everything that was committed until now survive a crash of the server, and says where its log stands.
+    async fn flush(&self) -> Result<String, SourceError>;
+
+    /// The copies that could take its place and have not replayed its log up to a position that [`Self::flush`] gave.
+    /// None: the position is in another server's log.
+    async fn behind(&self, _position: &str) -> Result<Option<Vec<CopyBehind>>, SourceError> {
+        Ok(Some(Vec::new()))
+    }
+
+    /// A text that is another one once rows were changed or deleted, or tables made or dropped; cheap.
+    async fn sign(&self) -> Result<String, SourceError>;
+
     /// What this role lacks for rotating or fencing the table; empty is good.
     async fn missing_rights(&self, shape: &Shape) -> Result<Vec<String>, SourceError>;
 
@@ -302,10 +320,6 @@ pub trait Source: Send + Sync {
     fn is_beside_ledger(&self) -> bool {
         false
     }
-
-    /// The same in a transaction that keeps the tables' fences and definitions from changing until it
-    /// is released. Applications go on writing, except on SQLite, where all writers wait.
-    async fn hold(&self, shapes: &[Shape]) -> Result<Box<dyn Prover>, SourceError>;
 }
 
 /// One session that counts.
@@ -341,6 +355,18 @@ pub trait Prover: Send {
         headers: &[Header],
         patience: Option<Duration>,
     ) -> Result<Strays, SourceError>;
+
+    /// Lets go of the moment at which it counted; [`Self::strays`] does so by itself.
+    async fn let_go_of_moment(&mut self) -> Result<(), SourceError>;
+
+    /// A text that is another one once the fence or the definition of one of these tables was changed, even if it is as
+    /// before by now. [`Self::hold`] looks for changes of rows from here on.
+    async fn mark(&mut self, shapes: &[Shape]) -> Result<String, SourceError>;
+
+    /// Begins a transaction that keeps the tables' fences and definitions from changing until the session is released.
+    /// Applications go on writing, except on SQLite, where all writers wait. True: rows may have been written since
+    /// [`Self::mark`] in a way that the fence does not rule out. From here on no statement may take longer than `at_most`.
+    async fn hold(&mut self, shapes: &[Shape], at_most: Duration) -> Result<bool, SourceError>;
 
     /// Fails when the session, and with it every lock, is lost.
     async fn still_there(&mut self) -> Result<(), SourceError>;

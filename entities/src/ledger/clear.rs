@@ -43,18 +43,23 @@ pub async fn intend_if_waited(
     actor: &str,
     rotation: &rotations::Model,
 ) -> Result<bool, LedgerError> {
+    if !may_intend(txn, rotation).await? {
+        return Ok(false);
+    }
+    plan::advance_if_held(txn, actor, rotation, RotationEvent::Clear).await?;
+    Ok(true)
+}
+
+/// Whether the observed waiting time is over, nothing holds it, and it is approved where that is needed. Changes nothing.
+pub async fn may_intend(db: &impl ConnectionTrait, rotation: &rotations::Model) -> Result<bool, LedgerError> {
     let over = rotations::Entity::find_by_id(rotation.id)
         .filter(Expr::col(rotations::Column::WaitedMs).gte(Expr::col(rotations::Column::ClearAfterMs)))
         .filter(rotations::Column::HoldAt.is_null())
         .filter(rotations::Column::PausedAt.is_null())
         .filter(approve::approved_if_needed())
-        .one(txn)
+        .one(db)
         .await?;
-    if over.is_none() {
-        return Ok(false);
-    }
-    plan::advance_if_held(txn, actor, rotation, RotationEvent::Clear).await?;
-    Ok(true)
+    Ok(over.is_some())
 }
 
 /// Wipes the wrapped bytes of every key that the rotation retires, all or none. The key's and the

@@ -1,7 +1,7 @@
 //! The gate before a clearing, condition by condition, for people. What decides is the database's own guard and
 //! [`super::clear`].
 
-use super::{LedgerError, prove, summary::length};
+use super::{LedgerError, prove, summary::length, writers};
 use crate::{catalog, rotations, state::RotationState};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use serde::Serialize;
@@ -26,12 +26,15 @@ pub(super) async fn gate(
 ) -> Result<Vec<Condition>, LedgerError> {
     use RotationState::{Clearing, Completed, Waiting};
     let past = |states: &[RotationState]| states.contains(&r.state);
-    let proved: Vec<i64> = prove::current(db, r.id).await?.iter().map(|p| p.catalog_id).collect();
+    let proofs = prove::current(db, r.id).await?;
+    let proved: Vec<i64> = proofs.iter().map(|p| p.catalog_id).collect();
+    let opened: i64 = proofs.iter().map(|p| p.opened).sum();
     let registered = catalog::Entity::find().filter(catalog::Column::ForgottenAt.is_null()).all(db).await?;
     let unproved: Vec<String> =
         registered.iter().filter(|c| !proved.contains(&c.id)).map(catalog::Model::path).collect();
     let ended = r.state == Completed; // by then every condition held
     let left = (r.clear_after_ms - r.waited_ms).max(0);
+    let lagging = writers::lagging(db, r).await?;
     let mut gate = vec![
         Condition {
             what: "every batch is done",
@@ -46,7 +49,11 @@ pub(super) async fn gate(
         Condition {
             what: "every registered column is proved under the fence",
             met: ended || (!proved.is_empty() && unproved.is_empty()),
-            detail: r.step_detail.clone().unwrap_or_else(|| format!("not proved: {}", unproved.join(", "))),
+            detail: if !proved.is_empty() && unproved.is_empty() {
+                format!("{opened} cells were opened under the keys that remain")
+            } else {
+                r.step_detail.clone().unwrap_or_else(|| format!("not proved: {}", unproved.join(", ")))
+            },
         },
         Condition {
             what: "the waiting time is over",
@@ -67,6 +74,14 @@ pub(super) async fn gate(
             },
         },
     ];
+    gate.insert(
+        3,
+        Condition {
+            what: "no live application writes with another key than the new one",
+            met: ended || lagging.is_empty(),
+            detail: writers::told(&lagging).unwrap_or_else(|| "none does".to_owned()),
+        },
+    );
     if r.needs_approval {
         gate.push(Condition {
             what: "somebody other than who asked for it has approved it",

@@ -14,6 +14,14 @@ use serde_json::json;
 /// Records that a cell authenticated under a suspended key, and holds its clearing until a person has looked.
 /// False: the key is not suspended, or its clearing is held already. In the caller's transaction.
 pub async fn note_use(txn: &impl ConnectionTrait, actor: &str, key_id: i64, place: &str) -> Result<bool, LedgerError> {
+    // Rotation before key, as the proof and the wipe lock them: in the other order the alarm could be the victim of a
+    // deadlock, and the key would be gone.
+    let pins = rotation_keys::Entity::find().filter(rotation_keys::Column::KeyId.eq(key_id)).all(txn).await?;
+    let mut pinning: Vec<i64> = pins.iter().map(|pin| pin.rotation_id).collect();
+    pinning.sort_unstable();
+    for rotation_id in pinning {
+        super::read::locked(txn, rotation_id).await?;
+    }
     let key = keys::Entity::find_by_id(key_id).lock_exclusive().one(txn).await?;
     let Some(key) = key.filter(|k| k.state == KeyState::Suspended) else { return Ok(false) };
     let pinned = Query::select()

@@ -16,6 +16,7 @@ pub mod close;
 pub mod compromise;
 pub mod connect;
 pub mod dispatch;
+pub mod exclude;
 pub mod failures;
 pub mod faults;
 mod gate;

@@ -11,7 +11,7 @@ use crate::{
 };
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
     sea_query::{Expr, ExprTrait, OnConflict},
 };
 use serde_json::json;
@@ -26,6 +26,8 @@ pub async fn advance_if_held(
     let to = after::<RotationState>(event);
     let moved = rotations::Entity::update_many()
         .col_expr(rotations::Column::State, Expr::value(to))
+        // What a step remembers is of one state.
+        .col_expr(rotations::Column::StepMemo, Expr::value(Option::<String>::None))
         .filter(rotations::Column::Id.eq(rotation.id))
         .filter(rotations::Column::StepEpoch.eq(rotation.step_epoch))
         .filter(may::<RotationState>(rotations::Column::State, event))
@@ -147,6 +149,49 @@ pub async fn add_batches_if_held(
         return Err(LedgerError::LeaseLost);
     }
     Ok(())
+}
+
+/// Batches of a table drawn at random over its whole length, at most so many, each once.
+pub async fn drawn_batches(
+    db: &impl ConnectionTrait,
+    table: &planned_tables::Model,
+    at_most: u32,
+) -> Result<Vec<batches::Model>, LedgerError> {
+    let own = || {
+        batches::Entity::find()
+            .filter(batches::Column::RotationId.eq(table.rotation_id))
+            .filter(batches::Column::PlannedTableId.eq(table.id))
+            .filter(batches::Column::State.ne(BatchState::Superseded))
+    };
+    let first = own().order_by_asc(batches::Column::Id).one(db).await?;
+    let last = own().order_by_desc(batches::Column::Id).one(db).await?;
+    let (Some(first), Some(last)) = (first, last) else { return Ok(Vec::new()) };
+    let mut drawn = std::collections::BTreeMap::new();
+    for _ in 0..at_most {
+        let mut random = [0u8; 8];
+        getrandom::fill(&mut random).map_err(|e| DbErr::Custom(e.to_string()))?;
+        let span = last.id.abs_diff(first.id) + 1;
+        let from = first.id.saturating_add_unsigned(u64::from_ne_bytes(random) % span);
+        let batch = own().filter(batches::Column::Id.gte(from)).order_by_asc(batches::Column::Id).one(db).await?;
+        drawn.extend(batch.map(|b| (b.id, b)));
+    }
+    Ok(drawn.into_values().collect())
+}
+
+/// The batch that a table ends with.
+pub async fn last_batch(
+    db: &impl ConnectionTrait,
+    table: &planned_tables::Model,
+) -> Result<Option<batches::Model>, LedgerError> {
+    let found = batches::Entity::find()
+        .filter(batches::Column::RotationId.eq(table.rotation_id))
+        .filter(batches::Column::PlannedTableId.eq(table.id))
+        .filter(batches::Column::State.ne(BatchState::Superseded));
+    let found = match &table.planned_up_to {
+        Some(key) => found.filter(batches::Column::UpToKey.eq(key)),
+        None => found,
+    };
+    Ok(found.order_by_desc(batches::Column::Id).one(db).await?)
 }
 
 pub(crate) fn new_batch(

@@ -27,6 +27,8 @@ pub struct Found {
     pub fence_fingerprint: String,
     /// What was counted beyond the registered columns, and what was left out.
     pub scope: String,
+    /// So many cells were opened under the keys that remain.
+    pub opened: i64,
 }
 
 /// Records a proof of every column with nothing left, suspends the retired keys and lets the waiting
@@ -53,6 +55,7 @@ pub async fn record_if_held(
             schema_fingerprint: Set(column.schema_fingerprint.clone()),
             fence_fingerprint: Set(column.fence_fingerprint.clone()),
             scope: Set(column.scope.clone()),
+            opened: Set(column.opened),
             actor: Set(actor.to_owned()),
             proved_at: Set(proved_at),
             ..Default::default()
@@ -76,8 +79,9 @@ pub async fn record_if_held(
     turn_retired_keys(txn, actor, rotation.id, KeyEvent::Suspend, "key.suspended").await
 }
 
-/// What is open or unresolved would be found by the guard only when the keys are to be wiped.
-async fn refuse_while_open(txn: &impl ConnectionTrait, rotation_id: i64) -> Result<(), LedgerError> {
+/// Refuses while batches are open or rows unresolved. A few rows of the ledger say so: it is asked before anything is
+/// counted, and again by the guard when the keys are to be wiped.
+pub async fn refuse_while_open(txn: &impl ConnectionTrait, rotation_id: i64) -> Result<(), LedgerError> {
     let open = batches::Entity::find()
         .filter(batches::Column::RotationId.eq(rotation_id))
         .filter(batches::Column::State.is_in(BatchState::OPEN));

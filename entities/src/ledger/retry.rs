@@ -114,6 +114,7 @@ pub async fn retry_matching(
     leave_to_the_sweep(txn, rotation_id, reopens).await?;
     rotations::Entity::update_many()
         .col_expr(rotations::Column::StepDueAt, now(txn))
+        .col_expr(rotations::Column::StepMemo, Expr::value(Option::<String>::None))
         .col_expr(rotations::Column::NextRingAt, Expr::value(0))
         .filter(rotations::Column::Id.eq(rotation_id))
         .exec(txn)

@@ -129,6 +129,21 @@ pub async fn let_go_if_held(db: &impl ConnectionTrait, rotation_id: i64, epoch: 
     Ok(())
 }
 
+/// Keeps what a held step remembers for its next try.
+pub async fn remember_if_held(
+    db: &impl ConnectionTrait,
+    rotation: &rotations::Model,
+    memo: Option<String>,
+) -> Result<(), LedgerError> {
+    rotations::Entity::update_many()
+        .col_expr(rotations::Column::StepMemo, Expr::value(memo))
+        .filter(rotations::Column::Id.eq(rotation.id))
+        .filter(rotations::Column::StepEpoch.eq(rotation.step_epoch))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
 /// Pauses a rotation. Its workers stop at the next chunk. In the caller's transaction; refused once it has ended.
 /// False: it was paused before, and nothing changed, also not who paused it and why.
 pub async fn pause(
@@ -160,6 +175,8 @@ pub async fn resume(txn: &impl ConnectionTrait, rotation_id: i64, actor: &str) -
         .col_expr(rotations::Column::PausedAt, Expr::value(Option::<i64>::None))
         .col_expr(rotations::Column::PausedBy, Expr::value(Option::<String>::None))
         .col_expr(rotations::Column::PausedReason, Expr::value(Option::<String>::None))
+        .col_expr(rotations::Column::StepMemo, Expr::value(Option::<String>::None))
+        .col_expr(rotations::Column::StepDueAt, Expr::value(0))
         .filter(rotations::Column::Id.eq(rotation_id))
         .filter(rotations::Column::OpenKeyset.is_not_null())
         .filter(rotations::Column::PausedAt.is_not_null())

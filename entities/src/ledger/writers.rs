@@ -1,10 +1,10 @@
 //! Signs of life of applications, and the key that each writes with.
 
 use super::{
-    LedgerError,
+    LedgerError, exclude,
     time::{now, seen_within},
 };
-use crate::{rotations, writers};
+use crate::{exclusions::Kind, rotations, writers};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
     sea_query::{ExprTrait, OnConflict, Query},
@@ -79,8 +79,43 @@ pub(super) async fn of_rotation(
     Ok((writers.clone(), writers.iter().filter(straggles).cloned().collect()))
 }
 
+/// The writers of a rotation's keyset that are alive, still encrypt with another key than the promoted one, and that no
+/// operator has excluded. The fence refuses their writes, and a value that such a process encrypted need not be in a
+/// database yet: while one of them is alive, the old key is not cleared.
+pub async fn lagging(db: &impl ConnectionTrait, rotation: &rotations::Model) -> Result<Vec<WriterStatus>, LedgerError> {
+    let (_, mut stragglers) = of_rotation(db, rotation).await?;
+    if !stragglers.is_empty() {
+        let excluded = exclude::names(db, rotation.id, Kind::Writer).await?;
+        stragglers.retain(|w| !excluded.contains(&w.name));
+    }
+    Ok(stragglers)
+}
+
+/// The writer of a keyset, of those that are alive, that takes longest to refresh it, and how long that is at most.
+pub async fn slowest(db: &impl ConnectionTrait, keyset: &str) -> Result<Option<(String, i64)>, LedgerError> {
+    let told = alive(db, keyset).await?.into_iter().filter_map(|w| Some((w.name, w.refresh_ms?)));
+    Ok(told.max_by_key(|(_, refresh_ms)| *refresh_ms))
+}
+
+/// What is wrong when a keyset's writers are given less time than one of them takes to refresh it.
+pub async fn too_little_time(
+    db: &impl ConnectionTrait,
+    keyset: &str,
+    writer_ttl_ms: i64,
+) -> Result<Option<String>, LedgerError> {
+    let slowest = slowest(db, keyset).await?.filter(|(_, refresh_ms)| *refresh_ms > writer_ttl_ms);
+    Ok(slowest.map(|(name, refresh_ms)| {
+        format!(
+            "application {name} refreshes keyset `{keyset}` every {} s, and rotation.writer_ttl gives writers {} s: set \
+             writer_ttl to more than that, or let the application refresh more often",
+            refresh_ms / 1000,
+            writer_ttl_ms / 1000
+        )
+    }))
+}
+
 /// `2 applications still write with key 123: app-1, app-2`; one such clause a key.
-pub(super) fn told(stragglers: &[WriterStatus]) -> Option<String> {
+pub fn told(stragglers: &[WriterStatus]) -> Option<String> {
     const NAMED_MAX: usize = 5;
     let mut keys: Vec<i64> = stragglers.iter().map(|w| w.key_id).collect();
     keys.sort_unstable();

@@ -41,6 +41,35 @@ pub struct Reason {
     pub reason: Option<String>,
 }
 
+/// What a clearing waits for until it has caught up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ExclusionKind {
+    /// A standby or a replication slot, by `source:name`.
+    Replica,
+    /// An application, by the name under which it reports itself.
+    Writer,
+}
+
+/// A replica or an application that a clearing need not wait for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(example = json!({
+    "kind": "replica", "name": "app:standby1", "note": "is being rebuilt from a new base backup",
+})))]
+#[serde(deny_unknown_fields)]
+pub struct Exclusion {
+    /// What it is.
+    pub kind: ExclusionKind,
+    /// As the rotation's status names it.
+    #[cfg_attr(feature = "server", schema(min_length = 1, max_length = 255, example = "app:standby1"))]
+    pub name: String,
+    /// Why, for the audit.
+    #[cfg_attr(feature = "server", schema(min_length = 1, max_length = 1000, example = "is being rebuilt"))]
+    pub note: String,
+}
+
 /// A rotation in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]

@@ -7,10 +7,13 @@ use super::{
     problem::problem,
     rotations::{detail, reason},
 };
-use crate::api::{Limits, Reason, RotationDetail};
+use crate::api::{Exclusion, ExclusionKind, Limits, Reason, RotationDetail};
 use axum::extract::State;
 use futures::future::BoxFuture;
-use reseal_entities::ledger::{LedgerError, approve, cancel, steps, throttle};
+use reseal_entities::{
+    exclusions::Kind,
+    ledger::{LedgerError, approve, cancel, exclude, steps, throttle},
+};
 use reseal_http::{Json, Path, Problem};
 use sea_orm::DatabaseTransaction;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -22,6 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(cancel_it))
         .routes(routes!(roll_back))
         .routes(routes!(approve_it))
+        .routes(routes!(exclude_it))
         .routes(routes!(limit))
 }
 
@@ -118,6 +122,42 @@ pub(crate) async fn approve_it(
 ) -> Result<Json<RotationDetail>, Problem> {
     steer(&app, move |txn| Box::pin(async move { approve::approve(txn, &caller.actor, id, None).await.map(|_| id) }))
         .await
+}
+
+/// Lets a clearing go on without a replica or an application
+///
+/// Before a key is destroyed, every copy that could take a source's place must have replayed what was counted, and every
+/// application that is alive must write with the new key. This excludes one that never will. A copy that is promoted all the same
+/// may hold values under the destroyed key.
+#[utoipa::path(
+    post, path = "/v1/rotations/{id}/exclude", tag = "rotations", operation_id = "excludeFromClearing",
+    params(("id" = i64, Path)), request_body = Exclusion,
+    responses((status = 200, description = "It is excluded", body = RotationDetail))
+)]
+pub(crate) async fn exclude_it(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<i64>,
+    Json(exclusion): Json<Exclusion>,
+) -> Result<Json<RotationDetail>, Problem> {
+    for (field, text, most) in
+        [("/name", &exclusion.name, exclude::NAME_MAX), ("/note", &exclusion.note, super::rotations::REASON_MAX)]
+    {
+        if !(1..=most).contains(&text.chars().count()) {
+            return Err(Problem::invalid(field, format!("not a text of 1 to {most} characters")));
+        }
+    }
+    let kind = match exclusion.kind {
+        ExclusionKind::Replica => Kind::Replica,
+        ExclusionKind::Writer => Kind::Writer,
+    };
+    steer(&app, move |txn| {
+        Box::pin(async move {
+            let it = (kind, exclusion.name.as_str());
+            exclude::exclude(txn, &caller.actor, id, it, &exclusion.note).await.map(|_| id)
+        })
+    })
+    .await
 }
 
 /// Sets how fast a rotation may go; null or left out is no limit

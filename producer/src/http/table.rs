@@ -40,6 +40,7 @@ pub const TABLE: &[Route] = &[
     (Method::POST, "/v1/rotations/{id}/rollback", OPERATE),
     (Method::PUT, "/v1/rotations/{id}/limits", OPERATE),
     (Method::POST, "/v1/rotations/{id}/approve", KEYS),
+    (Method::POST, "/v1/rotations/{id}/exclude", KEYS),
     (Method::GET, "/v1/batches/{id}", VIEW),
     (Method::GET, "/v1/batches/{id}/attempts", VIEW),
     (Method::POST, "/v1/batches/{id}/retry", OPERATE),

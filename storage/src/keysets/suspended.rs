@@ -13,6 +13,9 @@ use crate::error::not_allowed;
 
 /// Whoever reads many such cells tells the ledger of the first, and of another after so long.
 const TOLD_FOR: Duration = Duration::from_secs(5);
+/// An alarm that the ledger's database refused is raised again so often.
+const TRIES_MORE: usize = 4;
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 /// How often the ledger is told before the alarm is given up, and the first pause between; each is twice the one before.
 const TRIES: u32 = 6;
@@ -71,6 +74,19 @@ async fn note_until_done(ledger: &Ledger, instance: &str, key_id: KeyId, place: 
 }
 
 async fn note(ledger: &Ledger, instance: &str, key_id: KeyId, place: &str) -> Result<bool, LedgerError> {
+    // A deadlock's victim, a serialization failure or a connection that broke has held nothing; noting a use twice is
+    // noting it once. The caller's time limit ends this.
+    let mut tries = 0;
+    loop {
+        match note_once(ledger, instance, key_id, place).await {
+            Err(LedgerError::Database(_)) if tries < TRIES_MORE => tries += 1,
+            done => return done,
+        }
+        tokio::time::sleep(BETWEEN_TRIES).await;
+    }
+}
+
+async fn note_once(ledger: &Ledger, instance: &str, key_id: KeyId, place: &str) -> Result<bool, LedgerError> {
     let txn = ledger.begin().await?;
     let held = hold::note_use(&txn, instance, key_id.0.into(), place).await?;
     txn.commit().await?;

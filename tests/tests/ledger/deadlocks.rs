@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use reseal_entities::{
     ledger::{
+        clear, hold,
         plan::Bound,
         report, sessions, split,
         tokens::{self, New},
     },
-    state::{BatchState, RotationState},
+    state::{BatchState, KeyState, RotationState},
     tokens::Role,
 };
 use tokio::time::timeout;
 
 use crate::{
     ground::{alone, for_each_ledger, is_postgres, run, wait_for_a_lock, warm},
-    rows::{World, batch, everything},
+    rows::{World, batch, column, everything, key_row, proof},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,6 +52,35 @@ fn a_second_click_on_split_does_not_stop_the_worker_that_splits() {
         assert!(worker.unwrap(), "the batch was its own");
         assert!(person.unwrap().split_asked);
         assert_eq!(everything(ledger.db()).await.2.len(), 3, "one batch, and its halves");
+    });
+}
+
+#[test]
+fn an_alarm_and_the_wipe_of_its_key_wait_in_one_order() {
+    for_each_ledger(async |ledger| {
+        let w = World::at(ledger.db(), RotationState::Clearing).await;
+        let column = column(ledger.db(), &w.keyset).await;
+        proof(ledger.db(), w.id, column).await;
+        warm(&ledger).await;
+        // given somebody who has the rotation, the wipe that waits for it, and then the alarm
+        let third = ledger.begin().await.unwrap();
+        run(&third, format!("UPDATE reseal_rotations SET rings = rings WHERE id = {}", w.id)).await;
+        let (db, held) = (ledger.clone(), w.rotation(ledger.db()).await);
+        let wiping =
+            tokio::spawn(async move { alone(&db, async |txn| clear::wipe_if_held(txn, "w", &held).await).await });
+        wait_for_a_lock(&ledger, 1).await;
+        let (db, old) = (ledger.clone(), w.old);
+        let alarm =
+            tokio::spawn(async move { alone(&db, async |txn| hold::note_use(txn, "app", old, "here").await).await });
+        wait_for_a_lock(&ledger, 2).await;
+        // when it is let go
+        third.commit().await.unwrap();
+        let both = timeout(PATIENCE, async { (wiping.await.unwrap(), alarm.await.unwrap()) });
+        let (wiped, alarmed) = both.await.unwrap();
+        // then neither is thrown out, and the alarm knows whether it came in time
+        let destroyed = key_row(ledger.db(), w.old).await.state == KeyState::Destroyed;
+        assert_eq!(alarmed.unwrap(), !destroyed, "held, or too late");
+        assert_eq!(wiped.is_ok(), destroyed);
     });
 }
 

@@ -102,6 +102,7 @@ const TAKEN_AWAY: &[(&str, &str)] = &[
     ("another rotation's proof", "UPDATE reseal_proofs SET rotation_id = $other WHERE catalog_id = $column"),
     ("a proof that was voided", "UPDATE reseal_proofs SET voided_at = 1 WHERE catalog_id = $column"),
     ("a cell under the key", "UPDATE reseal_proofs SET under_retired = 1 WHERE catalog_id = $column"),
+    ("no cell that was opened", "UPDATE reseal_proofs SET opened = 0 WHERE catalog_id = $column"),
     ("an unaccounted cell", "UPDATE reseal_proofs SET unaccounted = 1 WHERE catalog_id = $column"),
     (
         "a column registered since",

@@ -12,6 +12,7 @@ mod clocks;
 mod close;
 mod deadlocks;
 mod dispatch;
+mod exclusions;
 mod failures;
 mod ground;
 mod guards;

@@ -88,6 +88,7 @@ pub(crate) async fn proof(db: &impl ConnectionTrait, rotation_id: i64, catalog_i
         schema_fingerprint: Set("s".into()),
         fence_fingerprint: Set("f".into()),
         scope: Set("all".into()),
+        opened: Set(10),
         actor: Set("w".into()),
         proved_at: Set(1),
         ..Default::default()

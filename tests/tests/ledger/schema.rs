@@ -49,6 +49,7 @@ fn ledger_entities(backend: DbBackend) -> Vec<String> {
         create(backend, entities::sessions::Entity),
         create(backend, entities::workers::Entity),
         create(backend, entities::writers::Entity),
+        create(backend, entities::exclusions::Entity),
         create(backend, entities::operations::Entity),
         create(backend, entities::audit::Entity),
         create(backend, entities::audit_head::Entity),

@@ -106,6 +106,7 @@ fn found(catalog_id: i64) -> prove::Found {
         schema_fingerprint: "s".into(),
         fence_fingerprint: "f".into(),
         scope: "all".into(),
+        opened: 10,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod adoption;
 mod adversity;
+mod clearing;
 mod clocks;
 mod faults;
 mod forecast;

@@ -5,6 +5,7 @@ mod fence;
 mod given_up;
 mod key;
 mod listing;
+mod open;
 mod prover;
 mod replicas;
 mod scan;
@@ -292,6 +293,22 @@ impl Source for Postgres {
         Ok(listing::list(&mut connection, &LeftOut::new(registered, ignored)).await?.unreadable)
     }
 
+    async fn open_transactions(&self) -> Result<Vec<OpenTransaction>, SourceError> {
+        open::transactions(&self.pool).await
+    }
+
+    async fn flush(&self) -> Result<String, SourceError> {
+        open::flush(&self.pool).await
+    }
+
+    async fn behind(&self, position: &str) -> Result<Option<Vec<CopyBehind>>, SourceError> {
+        replicas::behind(&self.pool, position).await
+    }
+
+    async fn sign(&self) -> Result<String, SourceError> {
+        open::sign(&self.pool).await
+    }
+
     async fn missing_rights(&self, shape: &Shape) -> Result<Vec<String>, SourceError> {
         fence::missing_rights(&self.pool, &self.ddl_url, shape).await
     }
@@ -302,7 +319,7 @@ impl Source for Postgres {
             "table: SHARE ROW EXCLUSIVE and ACCESS EXCLUSIVE about a millisecond each for trigger and constraint; \
              waited for at most 1 s at a time",
             "table: SHARE UPDATE EXCLUSIVE while the constraint is validated, about as long as a census; writers go on",
-            "table: ROW EXCLUSIVE during the last census before the old key is destroyed; writers go on",
+            "table: ROW EXCLUSIVE while the old key is destroyed, a second at most; writers go on",
         ]
     }
 
@@ -312,9 +329,5 @@ impl Source for Postgres {
 
     async fn prover(&self) -> Result<Box<dyn Prover>, SourceError> {
         Ok(Box::new(prover::Session::open(&self.pool).await?))
-    }
-
-    async fn hold(&self, shapes: &[Shape]) -> Result<Box<dyn Prover>, SourceError> {
-        Ok(Box::new(prover::Session::holding(&self.pool, shapes).await?))
     }
 }

@@ -8,7 +8,7 @@ use super::{
 use reseal_keyring::Format;
 use sqlx::Connection;
 
-/// One session. A held one is inside a transaction; dropping it ends both.
+/// One session. While it holds tables it is inside a transaction; dropping it ends both.
 pub(super) struct Session {
     pool: PgPool,
     connection: PgConnection,
@@ -23,19 +23,6 @@ impl Session {
         let mut connection = endless(pool).await?;
         refuse_standby(&mut connection).await?; // a failover may have come since the pool was opened
         Ok(Self { pool: pool.clone(), connection, holds: false, moment: None })
-    }
-
-    /// `ROW EXCLUSIVE` conflicts with what dropping or disabling a trigger, altering a table or
-    /// truncating it takes, and not with what reading or writing rows takes.
-    pub(super) async fn holding(pool: &PgPool, shapes: &[Shape]) -> Result<Self, SourceError> {
-        let mut session = Self::open(pool).await?;
-        sqlx::raw_sql("BEGIN").execute(&mut session.connection).await?;
-        for shape in shapes {
-            let lock = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", table_of(shape));
-            sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut session.connection).await?;
-        }
-        session.holds = true;
-        Ok(session)
     }
 
     pub(super) fn connection(&mut self) -> &mut PgConnection {
@@ -114,6 +101,32 @@ impl Prover for Session {
     ) -> Result<Strays, SourceError> {
         let left_out = LeftOut::new(registered, ignored);
         scan::strays(&self.pool, self.moment.take(), &left_out, headers, patience).await
+    }
+
+    async fn let_go_of_moment(&mut self) -> Result<(), SourceError> {
+        match self.moment.take() {
+            Some(moment) => moment.end().await,
+            None => Ok(()),
+        }
+    }
+
+    async fn mark(&mut self, shapes: &[Shape]) -> Result<String, SourceError> {
+        open::mark(&mut self.connection, shapes).await
+    }
+
+    /// `ROW EXCLUSIVE` conflicts with what dropping or disabling a trigger, altering a table or
+    /// truncating it takes, and not with what reading or writing rows takes. Rows may be written under it; what the
+    /// fence refuses stays refused.
+    async fn hold(&mut self, shapes: &[Shape], at_most: Duration) -> Result<bool, SourceError> {
+        let ms = at_most.as_millis();
+        let begin = format!("BEGIN; SET LOCAL lock_timeout = '200ms'; SET LOCAL statement_timeout = {ms}");
+        sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut self.connection).await?;
+        for shape in shapes {
+            let lock = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", table_of(shape));
+            sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut self.connection).await?;
+        }
+        self.holds = true;
+        Ok(false)
     }
 
     async fn still_there(&mut self) -> Result<(), SourceError> {

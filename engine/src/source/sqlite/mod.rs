@@ -6,6 +6,7 @@ mod given_up;
 mod key;
 mod prover;
 mod scan;
+mod settle;
 mod shape;
 mod swap;
 
@@ -262,6 +263,18 @@ impl Source for Sqlite {
         Ok(scan::list(&mut connection, &LeftOut::new(registered, ignored)).await?.unreadable)
     }
 
+    async fn open_transactions(&self) -> Result<Vec<OpenTransaction>, SourceError> {
+        settle::open(&self.pool).await
+    }
+
+    async fn flush(&self) -> Result<String, SourceError> {
+        settle::flush(&self.pool).await
+    }
+
+    async fn sign(&self) -> Result<String, SourceError> {
+        settle::sign(&self.path)
+    }
+
     async fn missing_rights(&self, _shape: &Shape) -> Result<Vec<String>, SourceError> {
         let query_only: i64 =
             sqlx::query_scalar("SELECT query_only FROM pragma_query_only").fetch_one(&self.pool).await?;
@@ -278,7 +291,8 @@ impl Source for Sqlite {
     fn locks(&self) -> &'static [&'static str] {
         &[
             "file: all writers wait while a chunk is written, about 250 ms at most",
-            "file: all writers wait during the last census before the old key is destroyed",
+            "file: all writers wait while the old key is destroyed, and while registered columns are counted once more if \
+             anything was written since they were counted",
         ]
     }
 
@@ -287,15 +301,6 @@ impl Source for Sqlite {
     }
 
     async fn prover(&self) -> Result<Box<dyn Prover>, SourceError> {
-        Ok(Box::new(prover::Session::open(&self.pool).await?))
-    }
-
-    /// Holding the ledger's own file would lock the ledger out. There the ledger's transaction, which
-    /// is IMMEDIATE and open by then, keeps every other writer away.
-    async fn hold(&self, _shapes: &[Shape]) -> Result<Box<dyn Prover>, SourceError> {
-        if self.beside_ledger {
-            return self.prover().await;
-        }
-        Ok(Box::new(prover::Session::holding(&self.pool).await?))
+        Ok(Box::new(prover::Session::open(&self.pool, self.beside_ledger).await?))
     }
 }

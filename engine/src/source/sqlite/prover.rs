@@ -2,25 +2,28 @@
 
 use super::*;
 use sqlx::{Connection, SqliteConnection};
+use std::time::Instant;
 
-/// One session. A held one is inside an IMMEDIATE transaction; dropping it ends both.
+/// One session. While it holds the file it is inside an IMMEDIATE transaction; dropping it ends both.
 pub(super) struct Session {
     connection: SqliteConnection,
     holds: bool,
     /// What is counted and then scanned is seen at one moment.
     reads: bool,
+    /// The ledger lives in the same file.
+    beside_ledger: bool,
+    /// SQLite's count of what other connections have committed, as it was at the mark.
+    version: Option<i64>,
 }
 
 impl Session {
-    pub(super) async fn open(pool: &SqlitePool) -> Result<Self, SourceError> {
-        Ok(Self { connection: pool.acquire().await?.detach(), holds: false, reads: false })
+    pub(super) async fn open(pool: &SqlitePool, beside_ledger: bool) -> Result<Self, SourceError> {
+        let connection = pool.acquire().await?.detach();
+        Ok(Self { connection, holds: false, reads: false, beside_ledger, version: None })
     }
 
-    pub(super) async fn holding(pool: &SqlitePool) -> Result<Self, SourceError> {
-        let mut session = Self::open(pool).await?;
-        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut session.connection).await?;
-        session.holds = true;
-        Ok(session)
+    async fn version(&mut self) -> Result<i64, SourceError> {
+        Ok(sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut self.connection).await?)
     }
 
     async fn begin_reading(&mut self) -> Result<(), SourceError> {
@@ -74,6 +77,33 @@ impl Prover for Session {
             sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await?;
         }
         strays
+    }
+
+    async fn let_go_of_moment(&mut self) -> Result<(), SourceError> {
+        if std::mem::take(&mut self.reads) {
+            sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await?;
+        }
+        Ok(())
+    }
+
+    async fn mark(&mut self, _shapes: &[Shape]) -> Result<String, SourceError> {
+        self.version = Some(self.version().await?);
+        let version: i64 = sqlx::query_scalar("PRAGMA main.schema_version").fetch_one(&mut self.connection).await?;
+        Ok(version.to_string())
+    }
+
+    /// A connection can switch triggers off, so what was committed since the mark may be anything. Beside the ledger, whose
+    /// IMMEDIATE transaction is open by then and keeps every other writer away, another one would lock the ledger out.
+    async fn hold(&mut self, _shapes: &[Shape], at_most: Duration) -> Result<bool, SourceError> {
+        self.holds = true;
+        if !self.beside_ledger {
+            sqlx::raw_sql("PRAGMA busy_timeout = 200; BEGIN IMMEDIATE").execute(&mut self.connection).await?;
+        }
+        let until = Instant::now() + at_most;
+        // A statement that is given up goes on in its thread and keeps the lock, unless SQLite itself is asked to stop.
+        self.connection.lock_handle().await?.set_progress_handler(10_000, move || Instant::now() < until);
+        let now = self.version().await?;
+        Ok(self.version != Some(now))
     }
 
     async fn still_there(&mut self) -> Result<(), SourceError> {

@@ -125,6 +125,7 @@ async fn prove(db: &impl ConnectionTrait, words: &Words, rotation_id: i64, at: i
             schema_fingerprint: Set("5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9".to_owned()),
             fence_fingerprint: Set("6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b".to_owned()),
             scope: Set("every bytes and text column".to_owned()),
+            opened: Set(1_000),
             actor: Set(words.workers[0].to_owned()),
             proved_at: Set(at),
             ..Default::default()
