@@ -67,7 +67,7 @@ pub(crate) enum Command {
     Migrate(commands::migrate::Args),
     /// Looks at configuration, KEK, queue, sources and a sample of every encrypted column
     Check(commands::check::Args),
-    /// Shows the registered columns, and takes one out
+    /// Shows what every proof covers, and takes out what is gone
     #[command(subcommand)]
     Catalog(commands::catalog::Catalog),
     /// Makes, shows, imports, exports, clears and recovers keys

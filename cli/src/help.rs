@@ -16,7 +16,7 @@ Set up:
   migrate      brings the ledger's schema up to date
   keys         init, create, list, show, import, export, clear, recover, …
   check        looks at configuration, KEK, queue, sources and encrypted columns
-  catalog      list, register, forget: the registered columns, which every proof covers
+  catalog      list, register, forget, forget-source, include: what every proof covers
 
 Run:
   up           everything on this machine, from the KEK and the ledger on

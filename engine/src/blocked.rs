@@ -2,14 +2,13 @@
 //! whole databases.
 
 use crate::{
-    census::ignored,
     engine::Engine,
     error::EngineError,
     memo::{Blocked, Memo},
     step::Stepped,
 };
 use reseal_entities::{
-    ledger::{catalog, length, now_ms},
+    ledger::{catalog, length, now_ms, scope},
     rotations,
 };
 use serde_json::json;
@@ -90,8 +89,9 @@ fn stuck(blocked: &Blocked, left_ms: i64, since_ms: i64) -> Stepped {
 /// changed: the step then says so.
 async fn sign(engine: &Engine) -> Result<String, EngineError> {
     let mut signs = Vec::new();
-    for (name, source) in engine.sources() {
-        signs.push(json!([name, source.sign().await?, ignored(engine, name)]));
+    let scope = scope::now(engine.ledger.db()).await?;
+    for name in &scope.sources {
+        signs.push(json!([name, engine.source(name)?.sign().await?, scope.left_out(name)]));
     }
     let columns = catalog::registered(engine.ledger.db()).await?;
     let columns: Vec<_> = columns.iter().map(|c| (c.id, &c.format, c.adopted_at)).collect();

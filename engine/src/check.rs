@@ -2,15 +2,15 @@
 
 use crate::{
     blame,
-    census::{ignored, places},
+    census::{declared, places},
     engine::{Engine, Target, by_table},
     error::EngineError,
-    length, plan,
+    length, owner, plan,
     source::KeyType,
 };
 use reseal_entities::{
     catalog as catalog_row,
-    ledger::{catalog, keys as ledger_keys, sources, writers},
+    ledger::{catalog, keys as ledger_keys, scope, writers},
 };
 use reseal_keyring::{Ambiguity, KeyKind, Keyset, Template};
 use serde::Serialize;
@@ -89,11 +89,23 @@ pub async fn check(engine: &Engine) -> Result<Findings, EngineError> {
     Ok(findings)
 }
 
-/// The same, and writes nothing.
+/// Registers what `ignore_columns` leaves out, on the word of a person, and says how many of them are new. Proofs look
+/// everywhere else.
+pub async fn exclude(engine: &Engine, actor: &str) -> Result<usize, EngineError> {
+    let txn = engine.ledger.begin().await?;
+    let mut added = 0;
+    for source in &engine.config.sources {
+        added += scope::exclude(&txn, actor, &source.name, &source.ignore_columns).await?;
+    }
+    txn.commit().await?;
+    Ok(added)
+}
+
+/// Looks, as [`check`] does, and writes nothing.
 pub(crate) async fn look(engine: &Engine) -> Result<Findings, EngineError> {
     let columns = registered_and_declared(engine).await?;
     let declared = engine.declared().await?;
-    let mut findings = Findings { sources: sources(engine, &columns).await, ..Findings::default() };
+    let mut findings = Findings { sources: sources(engine, &columns).await?, ..Findings::default() };
     for table in by_table(columns) {
         let mut checks: Vec<_> =
             table.iter().map(|c| ColumnCheck { column: c.path(), ..ColumnCheck::default() }).collect();
@@ -114,16 +126,20 @@ pub(crate) async fn look(engine: &Engine) -> Result<Findings, EngineError> {
 }
 
 /// What is not registered is read by the proof, after everything else was done.
-async fn sources(engine: &Engine, columns: &[catalog_row::Model]) -> Vec<SourceCheck> {
+async fn sources(engine: &Engine, columns: &[catalog_row::Model]) -> Result<Vec<SourceCheck>, EngineError> {
+    let scope = scope::now(engine.ledger.db()).await?;
     let mut found = Vec::new();
     for (name, source) in engine.sources() {
-        let problems = match source.unreadable(&places(columns, name), ignored(engine, name)).await {
+        // Those of the file count once this check has registered them.
+        let mut left_out = scope.left_out(name);
+        left_out.extend(declared(engine, name).iter().cloned());
+        let problems = match source.unreadable(&places(columns, name), &left_out).await {
             Ok(unreadable) => unreadable.iter().map(|u| format!("{name}:{}: {}", u.path, u.why)).collect(),
             Err(e) => vec![format!("{name}: {e}")],
         };
         found.push(SourceCheck { source: name.clone(), problems });
     }
-    found
+    Ok(found)
 }
 
 pub(crate) async fn registered_and_declared(engine: &Engine) -> Result<Vec<catalog_row::Model>, EngineError> {
@@ -253,11 +269,8 @@ async fn contained(target: &Target, separators: &[String]) -> Result<Option<Stri
     Ok(None)
 }
 
-/// Takes the database that a source is connected to for the registered one: the data has moved.
+/// Takes the database that a source is connected to for the registered one, and for this ledger's: the data, or the
+/// ledger, has moved or was restored. Refused while the key backup has keys that the ledger lacks.
 pub async fn accept_source(engine: &Engine, actor: &str, name: &str) -> Result<(), EngineError> {
-    let identity = engine.source(name)?.identity().await?;
-    let txn = engine.ledger.begin().await?;
-    sources::accept(&txn, actor, name, &identity).await?;
-    txn.commit().await?;
-    Ok(())
+    owner::accept(engine, actor, name).await
 }

@@ -16,11 +16,12 @@ use crate::{
     wipe::{Wiped, wipe},
 };
 use reseal_entities::{
-    ledger::{audit, clear, keys as ledger_keys, prove},
+    ledger::{audit, clear, keys as ledger_keys, prove, scope},
     rotations,
     state::{KeyState, RotationState},
 };
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// Does a rotation's clearing, if it is due.
 pub async fn clear(engine: &Engine, rotation_id: i64, stop: Stop<'_>) -> Result<Stepped, EngineError> {
@@ -47,6 +48,7 @@ async fn work(engine: &Engine, mut rotation: rotations::Model) -> Result<Stepped
     }
     let keys = ledger_keys::retired_by(engine.ledger.db(), rotation.id).await?;
     if keys.iter().any(|k| k.state != KeyState::Destroyed) {
+        engine.refuse_less_than(&scope::now(engine.ledger.db()).await?)?;
         if let Some(waits) = ready::to_clear(engine, &rotation).await? {
             return Ok(waits);
         }

@@ -8,7 +8,7 @@ mod sample;
 
 use crate::{
     blame,
-    census::{headers, ignored, places},
+    census::{headers, places},
     check::{self, Findings},
     engine::{Engine, Target, by_table},
     error::EngineError,
@@ -18,7 +18,7 @@ use crate::{
 };
 use reseal_entities::{
     catalog as catalog_row,
-    ledger::{keys as ledger_keys, writers as ledger_writers},
+    ledger::{keys as ledger_keys, scope, writers as ledger_writers},
     state::KeyState,
 };
 use sample::Sampled;
@@ -310,10 +310,11 @@ async fn unregistered(
     if headers.is_empty() {
         return Ok((found, unreadable, scan));
     }
+    let scope = scope::now(engine.ledger.db()).await?;
     for (name, source) in engine.sources() {
         let began = Instant::now();
         let mut prover = source.prover().await?;
-        let strays = prover.strays(&places(columns, name), ignored(engine, name), &headers, Some(PATIENCE)).await?;
+        let strays = prover.strays(&places(columns, name), &scope.left_out(name), &headers, Some(PATIENCE)).await?;
         prover.release().await?;
         scan.seconds += began.elapsed().as_secs_f64();
         scan.columns += strays.looked_at;

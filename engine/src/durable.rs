@@ -2,7 +2,7 @@
 //! commits that were not yet on disk, and the promotion of a copy that has not replayed them.
 
 use crate::{engine::Engine, error::EngineError, memo::Memo, step::Stepped};
-use reseal_entities::{exclusions::Kind, ledger::exclude, rotations};
+use reseal_entities::{exemptions::Kind, ledger::exclude, rotations};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -17,8 +17,8 @@ const AGAIN_MS: i64 = 10_000;
 /// Puts every source's commits on disk, and says where its log stands then.
 pub(crate) async fn flush(engine: &Engine) -> Result<BTreeMap<String, String>, EngineError> {
     let mut positions = BTreeMap::new();
-    for (name, source) in engine.sources() {
-        positions.insert(name.clone(), source.flush().await?);
+    for (name, source) in engine.covered().await? {
+        positions.insert(name, source.flush().await?);
     }
     Ok(positions)
 }
@@ -58,8 +58,8 @@ pub(crate) async fn replayed(
 async fn behind(engine: &Engine, rotation: &rotations::Model, memo: &Memo) -> Result<Option<Vec<String>>, EngineError> {
     let excluded = exclude::names(engine.ledger.db(), rotation.id, Kind::Replica).await?;
     let mut told = Vec::new();
-    for (name, source) in engine.sources() {
-        let Some(position) = memo.counted.get(name) else { return Ok(None) };
+    for (name, source) in engine.covered().await? {
+        let Some(position) = memo.counted.get(&name) else { return Ok(None) };
         let Some(copies) = source.behind(position).await? else { return Ok(None) };
         let copies = copies.into_iter().map(|copy| (format!("{name}:{}", copy.name), copy.what));
         told.extend(

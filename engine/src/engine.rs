@@ -3,12 +3,18 @@
 use crate::{
     error::EngineError,
     keys::Keyring,
+    owner,
     source::{self, CellColumn, Shape, Source, SourceError},
 };
 use reseal_config::Config;
 use reseal_entities::{
     catalog,
-    ledger::{Ledger, catalog as catalog_rows, catalog::Declared, sources},
+    ledger::{
+        Ledger, catalog as catalog_rows,
+        catalog::Declared,
+        scope::{self, Scope},
+        sources::Mark,
+    },
     planned_tables,
 };
 use reseal_keyring::{Encoding, Format, Layout, Template};
@@ -34,6 +40,8 @@ pub struct Engine {
     /// This process's unique name, in leases and in the audit.
     pub worker: String,
     sources: BTreeMap<String, Arc<dyn Source>>,
+    /// What a source's mark says when the source is this ledger's; the nonce is the ledger's to say.
+    pub(crate) me: Mark,
     reencrypted: AtomicI64,
 }
 
@@ -57,7 +65,8 @@ impl Engine {
             })?;
             sources.insert(declared.name.clone(), Arc::from(opened));
         }
-        Ok(Self { ledger, keyring, config, worker, sources, reencrypted: AtomicI64::new(0) })
+        let me = Mark { ledger: ledger.identity().await?.name, place: ledger.place().await?, nonce: String::new() };
+        Ok(Self { ledger, keyring, config, worker, sources, me, reencrypted: AtomicI64::new(0) })
     }
 
     /// A source by name.
@@ -65,9 +74,24 @@ impl Engine {
         self.sources.get(name).cloned().ok_or_else(|| {
             EngineError::refused(
                 "source_not_configured",
-                format!("source `{name}` is registered in the ledger but not in this process's configuration: add [[source]] name = \"{name}\""),
+                format!(
+                    "source `{name}` is registered in the ledger and not in the configuration of {}: add [[source]] name = \"{name}\" \
+                     there, or, if that database is gone, run `reseal catalog forget-source {name}`",
+                    self.worker
+                ),
             )
         })
+    }
+
+    /// Refuses to go on where this process is not configured for every source that a proof must cover.
+    pub(crate) fn refuse_less_than(&self, scope: &Scope) -> Result<(), EngineError> {
+        scope.sources.iter().try_for_each(|name| self.source(name).map(|_| ()))
+    }
+
+    /// Every source that a proof must cover.
+    pub(crate) async fn covered(&self) -> Result<Vec<(String, Arc<dyn Source>)>, EngineError> {
+        let names = scope::now(self.ledger.db()).await?.sources;
+        names.into_iter().map(|name| self.source(&name).map(|source| (name, source))).collect()
     }
 
     /// Every source of the configuration.
@@ -116,7 +140,7 @@ impl Engine {
             return Err(EngineError::refused("no_columns", "a planned table has no columns"));
         };
         let source = self.source(&first.source)?;
-        sources::refuse_another(self.ledger.db(), &first.source, &source.identity().await?).await?;
+        owner::verify(self, &first.source).await?;
         let key = first.primary_key();
         let wanted = columns.iter().map(|c| Ok(CellColumn::wanted(&c.column_name, layout_of(c)?)));
         let wanted = wanted.collect::<Result<Vec<_>, EngineError>>()?;

@@ -20,6 +20,7 @@ mod length;
 mod memo;
 mod older;
 mod opened;
+mod owner;
 mod pace;
 mod ready;
 mod resolve;

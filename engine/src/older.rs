@@ -51,8 +51,8 @@ type Open = BTreeMap<String, Vec<OpenTransaction>>;
 
 async fn look(engine: &Engine) -> Result<Open, EngineError> {
     let mut open = Open::new();
-    for (name, source) in engine.sources() {
-        open.insert(name.clone(), source.open_transactions().await?);
+    for (name, source) in engine.covered().await? {
+        open.insert(name, source.open_transactions().await?);
     }
     Ok(open)
 }

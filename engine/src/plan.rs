@@ -3,17 +3,16 @@
 use crate::{
     engine::{Engine, Stop, by_table},
     error::EngineError,
-    fences, length,
+    fences, length, owner,
     step::{self, Stepped},
     walk::Walk,
 };
 use reseal_entities::{
     key_limits, keys,
-    ledger::{approve, catalog, close, keys as ledger_keys, now_ms, plan, sources, steps},
+    ledger::{approve, catalog, close, keys as ledger_keys, now_ms, plan, scope, steps},
     planned_tables, rotations,
     state::{KeyState, RotationEvent, RotationState},
 };
-use std::collections::BTreeSet;
 
 /// Does a rotation's planning, if it is due.
 pub async fn plan(engine: &Engine, rotation_id: i64, stop: Stop<'_>) -> Result<Stepped, EngineError> {
@@ -28,6 +27,7 @@ async fn work(engine: &Engine, mut rotation: rotations::Model) -> Result<Stepped
     }
     demand_approval(engine, &mut rotation).await?;
     register(engine).await?;
+    engine.refuse_less_than(&scope::now(engine.ledger.db()).await?)?;
     check_every_column(engine, &rotation).await?;
     if rotation.state == RotationState::Requested {
         advance(engine, &mut rotation, RotationEvent::Plan).await?;
@@ -41,6 +41,7 @@ async fn work(engine: &Engine, mut rotation: rotations::Model) -> Result<Stepped
             return Ok(waits);
         }
         fences::admit(engine, &rotation.keyset, to).await?;
+        owner::change_all(engine, &scope::now(engine.ledger.db()).await?.sources).await?;
         let txn = engine.ledger.begin().await?;
         ledger_keys::promote_if_held(&txn, &engine.worker, &rotation, to).await?;
         txn.commit().await?;
@@ -102,14 +103,15 @@ async fn advance(engine: &Engine, rotation: &mut rotations::Model, event: Rotati
     Ok(())
 }
 
-/// Registers what this process's configuration declares: which database each source is, and columns.
+/// Registers what this process's configuration declares: which database each source is, and columns. Never an
+/// exclusion: what narrows a proof is a person's to say, with `reseal check`.
 pub async fn register(engine: &Engine) -> Result<(), EngineError> {
     let declared = engine.declared().await?;
-    let txn = engine.ledger.begin().await?;
-    for name in declared.iter().map(|d| &d.source).collect::<BTreeSet<_>>() {
-        let identity = engine.source(name)?.identity().await?;
-        sources::register_or_compare(&txn, &engine.worker, name, &identity).await?;
+    for (name, _) in engine.sources() {
+        let schema = declared.iter().find(|d| d.source == *name).map(|d| d.schema_name.as_str());
+        owner::register(engine, name, schema).await?;
     }
+    let txn = engine.ledger.begin().await?;
     catalog::register(&txn, &engine.worker, &declared).await?;
     txn.commit().await?;
     Ok(())

@@ -2,14 +2,14 @@
 
 use crate::{
     blocked,
-    census::{Inquiry, ignored},
+    census::Inquiry,
     engine::{Engine, Stop},
     error::EngineError,
     fences::fence_of,
     memo::Memo,
     older,
     opened::Opener,
-    ready,
+    owner, ready,
     retry::backoff_ms,
     source::{FenceState, SourceErrorKind},
     step::{self, Stepped},
@@ -17,7 +17,7 @@ use crate::{
 };
 use reseal_entities::{
     keys,
-    ledger::{keys as ledger_keys, now_ms, plan, prove, writers},
+    ledger::{keys as ledger_keys, now_ms, plan, prove, scope, writers},
     planned_tables, rotations,
     state::RotationState,
 };
@@ -35,6 +35,7 @@ pub async fn prove(engine: &Engine, rotation_id: i64, stop: Stop<'_>) -> Result<
 }
 
 async fn work(engine: &Engine, rotation: rotations::Model) -> Result<Stepped, EngineError> {
+    engine.refuse_less_than(&scope::now(engine.ledger.db()).await?)?;
     if plan::is_outdated(engine.ledger.db(), &rotation).await? {
         let txn = engine.ledger.begin().await?;
         plan::reopen_if_held(&txn, &engine.worker, &rotation).await?;
@@ -177,12 +178,15 @@ async fn writers_have_time(engine: &Engine, rotation: &rotations::Model) -> Resu
 async fn record(engine: &Engine, rotation: &rotations::Model) -> Result<Vec<String>, EngineError> {
     let inquiry = Inquiry::new(engine, rotation).await?;
     let opener = Opener::new(engine, rotation).await?;
+    owner::change_all(engine, &inquiry.scope.sources).await?;
     let (mut found, mut blocks) = (Vec::new(), Vec::new());
-    for (name, source) in engine.sources() {
-        let mut prover = source.prover().await?;
+    // The ledger's sources, not those of this process's file.
+    for name in &inquiry.scope.sources {
+        let mut prover = engine.source(name)?.prover().await?;
+        owner::confirm(engine, name, &mut *prover).await?;
         let answers = inquiry.count(name, &mut *prover, &mut blocks).await?;
         inquiry.strays(engine, name, &mut *prover, &mut blocks).await?;
-        let scope = scope(ignored(engine, name), &inquiry);
+        let scope = in_words(&inquiry.scope.left_out(name), &inquiry);
         for (target, questions) in inquiry.tables.iter().filter(|(t, _)| t.columns[0].source == *name) {
             let own = target.columns.iter().any(|c| c.keyset == rotation.keyset);
             let opened = if own && blocks.is_empty() {
@@ -216,19 +220,20 @@ async fn record(engine: &Engine, rotation: &rotations::Model) -> Result<Vec<Stri
                 });
             }
         }
+        prover.still_there().await?;
         prover.release().await?;
     }
     if !blocks.is_empty() {
         return Ok(blocks);
     }
     let txn = engine.ledger.begin().await?;
-    prove::record_if_held(&txn, &engine.worker, rotation, &found).await?;
+    prove::record_if_held(&txn, &engine.worker, rotation, &found, &inquiry.scope).await?;
     txn.commit().await?;
     tracing::info!(rotation = rotation.id, columns = found.len(), "proved");
     Ok(blocks)
 }
 
-fn scope(left_out: &[String], inquiry: &Inquiry) -> String {
+fn in_words(left_out: &[String], inquiry: &Inquiry) -> String {
     let keys = inquiry.raw.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
     if inquiry.retired.is_empty() {
         return format!(
@@ -237,7 +242,7 @@ fn scope(left_out: &[String], inquiry: &Inquiry) -> String {
     }
     let mut scope = SCOPE.to_owned();
     if !left_out.is_empty() {
-        scope += &format!("; left out by configuration: {}", left_out.join(", "));
+        scope += &format!("; left out: {}", left_out.join(", "));
     }
     if !keys.is_empty() {
         scope += &format!(

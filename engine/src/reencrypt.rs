@@ -60,6 +60,7 @@ enum End {
 
 /// Does one batch, if it is due. Its failure is recorded in the ledger.
 pub async fn batch(engine: &Engine, batch_id: i64, stop: Stop<'_>) -> Result<Fate, EngineError> {
+    engine.ledger.refuse_replaced()?;
     let Some(claimed) = claim::claim_if_due(engine.ledger.db(), batch_id, &engine.worker).await? else {
         return Ok(Fate::NotOurs);
     };

@@ -40,6 +40,8 @@ pub enum Stepped {
 }
 
 pub(crate) const RENEW: Duration = Duration::from_secs(5);
+/// When a step is due again that this worker cannot do and another one may.
+const LEFT_TO_ANOTHER_MS: i64 = 5_000;
 const LOOK_FOR_STOP: Duration = Duration::from_millis(250);
 
 /// Claims a rotation's step, runs `work` while renewing the lease, and writes down how it ended.
@@ -54,6 +56,7 @@ pub(crate) async fn hold<F>(
 where
     F: Future<Output = Result<Stepped, EngineError>>,
 {
+    engine.ledger.refuse_replaced()?;
     let db = engine.ledger.db();
     let Some(rotation) = steps::claim_if_due(db, rotation_id, &engine.worker, states).await? else {
         return Ok(Stepped::NotOurs);
@@ -83,6 +86,11 @@ where
         Err(EngineError::Ledger(LedgerError::LeaseLost)) => {
             steps::let_go_if_held(db, rotation_id, epoch).await?;
             return Ok(Stepped::NotOurs);
+        }
+        Err(e) if steps::OF_ONE_WORKER.contains(&e.code()) => {
+            tracing::warn!(rotation = rotation_id, code = e.code(), "this worker cannot do a step: {e}");
+            let (code, detail) = (Some(e.code().to_owned()), Some(e.to_string()));
+            steps::Left { again_in_ms: LEFT_TO_ANOTHER_MS, code, detail, failed: false }
         }
         Err(e) => {
             tracing::warn!(rotation = rotation_id, code = e.code(), "a step failed: {e}");

@@ -8,17 +8,20 @@ use crate::{
     error::EngineError,
     fences::fence_of,
     memo::Memo,
-    older,
+    older, owner,
     retry::backoff_ms,
     source::{Prover, Shape},
     step::Stepped,
 };
 use reseal_entities::{
-    ledger::{LedgerError, clear, prove},
+    ledger::{LedgerError, clear, prove, scope::Scope},
     proofs, rotations,
 };
 use sea_orm::DatabaseTransaction;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 /// Sources are held for so long at most: whoever wants to alter a table waits for it, and every reader behind that.
 const HOLD_MAX: Duration = Duration::from_secs(1);
@@ -56,6 +59,8 @@ pub(crate) async fn wipe(engine: &Engine, rotation: &rotations::Model, memo: &mu
     }
     let began = Instant::now();
     let inquiry = Inquiry::new(engine, rotation).await?;
+    // What was copied from a source before now is told from it by its mark.
+    owner::change_all(engine, &inquiry.scope.sources).await?;
     let (counted, blocks) = count(engine, rotation, &inquiry).await?;
     if !blocks.is_empty() {
         return Ok(Wiped::Void(blocks.join("; ")));
@@ -86,10 +91,18 @@ async fn count(
 ) -> Result<(Vec<Counted>, Vec<String>), EngineError> {
     let proofs = prove::current(engine.ledger.db(), rotation.id).await?;
     let (mut counted, mut blocks) = (Vec::new(), Vec::new());
-    for (name, source) in engine.sources() {
+    // What narrows the scope since the proof sends the rotation back, and so does what widens it: the guard in the
+    // ledger would refuse the one, and nobody has proved the other.
+    let changed: BTreeSet<_> = proofs.iter().filter_map(|p| Scope::of(p).changed(&inquiry.scope)).collect();
+    blocks.extend(
+        changed.into_iter().map(|changed| format!("what a proof must cover changed since it was made: {changed}")),
+    );
+    // The ledger's sources, not those of this process's file.
+    for name in &inquiry.scope.sources {
         let of_source = inquiry.tables.iter().filter(|(t, _)| t.columns[0].source == *name);
         let shapes: Vec<_> = of_source.map(|(t, _)| t.shape.clone()).collect();
-        let mut prover = source.prover().await?;
+        let mut prover = engine.source(name)?.prover().await?;
+        owner::confirm(engine, name, &mut *prover).await?;
         // Before anything is looked at: what changes from here on is seen under the hold.
         let mark = prover.mark(&shapes).await?;
         standing(inquiry, rotation, name, &mut *prover, &proofs, &mut blocks).await?;
@@ -200,6 +213,7 @@ async fn hold(
     let mut blocks = Vec::new();
     for source in counted.iter_mut() {
         let moved = source.prover.hold(&source.shapes, at_most).await?;
+        owner::confirm(engine, &source.name, &mut *source.prover).await?;
         if source.prover.mark(&source.shapes).await? != source.mark {
             let detail =
                 format!("a definition in source `{}` changed while it was counted: it is counted again", source.name);
@@ -216,9 +230,10 @@ async fn hold(
         Some(txn) => txn,
         None => engine.ledger.begin().await?,
     };
-    clear::wipe_if_held(&txn, &engine.worker, rotation).await?;
+    clear::wipe_if_held(&txn, &engine.worker, rotation, &inquiry.scope).await?;
     for source in counted {
         source.prover.still_there().await?;
     }
+    engine.ledger.refuse_replaced()?;
     Ok(Held::Ready(Box::new(txn)))
 }

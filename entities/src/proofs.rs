@@ -36,6 +36,12 @@ pub struct Model {
     /// What was counted beyond the registered columns, and what was left out.
     #[sea_orm(column_type = "Text")]
     pub scope: String,
+    /// The sources that were counted and scanned: a JSON array of names.
+    #[sea_orm(column_type = "Text", default_value = "[]")]
+    pub sources: String,
+    /// The exclusions that were left out: a JSON array of `source:pattern`.
+    #[sea_orm(column_type = "Text", default_value = "[]")]
+    pub exclusions: String,
     /// The worker that counted.
     #[sea_orm(column_type = "String(StringLen::N(128))")]
     pub actor: String,

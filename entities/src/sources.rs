@@ -1,5 +1,6 @@
-//! Which database a source's name stands for. A process that is configured with a copy would otherwise
-//! prove the copy empty and clear the key that the original needs.
+//! Which databases hold encrypted columns, and which database each name stands for. A proof covers what stands
+//! here, not what one process's file says; and a process that is configured with a copy would prove the copy empty
+//! and clear the key that the original needs.
 
 use sea_orm::entity::prelude::*;
 
@@ -15,6 +16,12 @@ pub struct Model {
     pub identity: String,
     /// Unix milliseconds, database time.
     pub registered_at: i64,
+    /// What the source's mark says since the last step that changed the mark; NULL until the source is marked.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub nonce: Option<String>,
+    /// What a change that is under way writes into the mark. The mark may say either meanwhile.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub next_nonce: Option<String>,
 }
 
 /// None.

@@ -2,7 +2,8 @@
 //!
 //! A key's wrapped bytes may only be wiped while the key is suspended, its rotation is clearing and
 //! nobody holds it, the waiting time is over, somebody else has approved it where that is needed, nothing is
-//! open or quarantined, and every registered column has a current proof of zero. Nothing may delete or
+//! open or quarantined, and every registered column has a current proof of zero that covers every source and was
+//! made with every exclusion that is registered now. Nothing may delete or
 //! truncate keys, nor edit the audit.
 
 use sea_orm_migration::{
@@ -13,16 +14,35 @@ use sea_orm_migration::{
 /// True of a rotation `r` whose clearing needs no approval, or has that of somebody other than who asked for it.
 const APPROVED: &str = "AND (NOT r.needs_approval OR (r.approved_at IS NOT NULL AND r.approved_by <> r.requested_by))";
 
-/// True when `OLD` may be destroyed; the only rule that lets key material go. `approved` is what the first
-/// version did not ask: its columns are not there yet when that is installed.
-fn may_destroy(approved: &str) -> String {
+/// True of a rotation `r` each of whose current proofs covers every source that is registered now, and left out
+/// everything that is excluded now: an exclusion that came later narrows what the proof had to cover.
+fn scope(backend: DbBackend) -> String {
+    let (source, exclusion) = ("s.name", "x.source || ':' || x.pattern");
+    let lists = |list: &str, text: &str| match backend {
+        DbBackend::Postgres => format!("{list}::jsonb @> to_jsonb(({text})::text)"),
+        _ => format!("EXISTS (SELECT 1 FROM json_each({list}) j WHERE j.value = {text})"),
+    };
+    format!(
+        "
+          AND NOT EXISTS (SELECT 1 FROM reseal_sources s, reseal_proofs p
+                          WHERE p.rotation_id = r.id AND p.voided_at IS NULL AND NOT ({}))
+          AND NOT EXISTS (SELECT 1 FROM reseal_exclusions x, reseal_proofs p
+                          WHERE p.rotation_id = r.id AND p.voided_at IS NULL AND NOT ({}))",
+        lists("p.sources", source),
+        lists("p.exclusions", exclusion)
+    )
+}
+
+/// True when `OLD` may be destroyed; the only rule that lets key material go. `more` is what earlier
+/// versions did not ask: its columns are not there yet when those are installed.
+fn may_destroy(more: &str) -> String {
     format!(
         "
     OLD.state = 'suspended' AND EXISTS (
         SELECT 1 FROM reseal_rotation_keys rk JOIN reseal_rotations r ON r.id = rk.rotation_id
         WHERE rk.key_id = OLD.key_id AND rk.generation = OLD.generation
           AND r.state = 'clearing' AND r.hold_at IS NULL AND r.paused_at IS NULL
-          AND r.waited_ms >= r.clear_after_ms {approved}
+          AND r.waited_ms >= r.clear_after_ms {more}
           AND NOT EXISTS (SELECT 1 FROM reseal_batches b
                           WHERE b.rotation_id = r.id AND b.state IN ('pending', 'leased', 'failed'))
           AND NOT EXISTS (SELECT 1 FROM reseal_quarantine q
@@ -48,10 +68,18 @@ pub(crate) async fn install(m: &SchemaManager<'_>) -> Result<(), DbErr> {
 
 /// Asks for the approval, too.
 pub(crate) async fn demand_approval(m: &SchemaManager<'_>) -> Result<(), DbErr> {
-    let may_destroy = may_destroy(APPROVED);
+    replace(m, &may_destroy(APPROVED)).await
+}
+
+/// Asks for the proof's scope, too.
+pub(crate) async fn demand_scope(m: &SchemaManager<'_>) -> Result<(), DbErr> {
+    replace(m, &may_destroy(&format!("{APPROVED} {}", scope(m.get_database_backend())))).await
+}
+
+async fn replace(m: &SchemaManager<'_>, may_destroy: &str) -> Result<(), DbErr> {
     let sql = match m.get_database_backend() {
-        DbBackend::Postgres => postgres_keys("CREATE OR REPLACE", &schema(m).await?, &may_destroy),
-        _ => format!("DROP TRIGGER reseal_guard_keys_update; {}", sqlite_update(&may_destroy)),
+        DbBackend::Postgres => postgres_keys("CREATE OR REPLACE", &schema(m).await?, may_destroy),
+        _ => format!("DROP TRIGGER reseal_guard_keys_update; {}", sqlite_update(may_destroy)),
     };
     m.get_connection().execute_unprepared(&sql).await.map(|_| ())
 }

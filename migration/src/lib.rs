@@ -14,6 +14,7 @@ mod m0009_sessions;
 mod m0010_attempts;
 mod m0011_pace;
 mod m0014_swaps;
+mod m0015_scope;
 mod m0016_clearing;
 mod m0017_pace_limits;
 mod m0018_writers;
@@ -43,6 +44,7 @@ impl MigratorTrait for Ledger {
             Box::new(m0010_attempts::Migration),
             Box::new(m0011_pace::Migration),
             Box::new(m0014_swaps::Migration),
+            Box::new(m0015_scope::Migration),
             Box::new(m0016_clearing::Migration),
             Box::new(m0017_pace_limits::Migration),
             Box::new(m0018_writers::Migration),

@@ -27,8 +27,8 @@ impl MigrationTrait for Migration {
         ] {
             m.alter_table(Table::alter().table(table).add_column(column).take()).await?;
         }
-        let mut exclusions = Table::create();
-        exclusions.table("reseal_exclusions");
+        let mut exemptions = Table::create();
+        exemptions.table("reseal_exemptions");
         for mut column in [
             big_integer("rotation_id"),
             string_len("kind", 16),
@@ -37,16 +37,16 @@ impl MigrationTrait for Migration {
             string_len("actor", 128),
             big_integer("excluded_at"),
         ] {
-            exclusions.col(column.take());
+            exemptions.col(column.take());
         }
-        exclusions.primary_key(Index::create().col("rotation_id").col("kind").col("name"));
+        exemptions.primary_key(Index::create().col("rotation_id").col("kind").col("name"));
         let mut rotation = ForeignKey::create();
         rotation
-            .name("fk_reseal_exclusions_rotation_id")
-            .from("reseal_exclusions", "rotation_id")
+            .name("fk_reseal_exemptions_rotation_id")
+            .from("reseal_exemptions", "rotation_id")
             .to("reseal_rotations", "id");
-        exclusions.foreign_key(&mut rotation);
-        m.create_table(exclusions).await?;
+        exemptions.foreign_key(&mut rotation);
+        m.create_table(exemptions).await?;
         guards::demand_opened(m).await
     }
 }

@@ -8,7 +8,10 @@ use crate::{
     output::{Output, count, plain},
 };
 use reseal_config::Origin;
-use reseal_engine::check::{self, ColumnCheck, Findings, SourceCheck};
+use reseal_engine::{
+    Engine,
+    check::{self, ColumnCheck, Findings, SourceCheck},
+};
 use reseal_queue::Queue;
 use serde::Serialize;
 
@@ -50,6 +53,7 @@ struct Report {
     columns: Vec<ColumnCheck>,
     sources: Vec<SourceCheck>,
     backups_written: usize,
+    exclusions_registered: usize,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
@@ -83,21 +87,28 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             if let Some(name) = &args.accept_source {
                 check::accept_source(&engine, &actor(), name).await?;
             }
-            check::check(&engine).await.map_err(Failure::from)
+            look(&engine).await
         }
         Err(failure) => Err(failure),
     };
     let sources: Vec<_> = config.sources.iter().map(|s| s.url.to_string()).collect();
-    let (findings, problem) = match findings {
+    let ((findings, exclusions_registered), problem) = match findings {
         Ok(findings) => (findings, Ok(())),
-        Err(failure) => (Findings::default(), Err(failure)),
+        Err(failure) => ((Findings::default(), 0), Err(failure)),
     };
     tried.push(Tried::new("sources", sources.join(", "), problem));
     let good = findings.good() && tried.iter().all(|t| t.good);
     let Findings { columns, sources, backups_written } = findings;
-    let report = Report { good, tried, columns, sources, backups_written };
+    let report = Report { good, tried, columns, sources, backups_written, exclusions_registered };
     output.show(&report, || text(&report, output));
     Ok(if good { Exit::Done } else { Exit::Failed })
+}
+
+/// What was found, and how many exclusions were registered: a person's word, so nowhere else.
+async fn look(engine: &Engine) -> Result<(Findings, usize), Failure> {
+    let findings = check::check(engine).await?;
+    let excluded = if findings.can_rotate() { check::exclude(engine, &actor()).await? } else { 0 };
+    Ok((findings, excluded))
 }
 
 /// Lines of a kind that people are shown; `--json` has all.
@@ -130,6 +141,10 @@ fn text(report: &Report, output: &Output) -> String {
     }
     if report.columns.is_empty() && report.good {
         text += "no column is registered: declare some with [[source]] and [[table]]\n";
+    }
+    if report.exclusions_registered > 0 {
+        let many = count(report.exclusions_registered as u64, "exclusion");
+        text += &format!("{many} registered: proofs no longer look there; see `reseal catalog list`\n");
     }
     if report.backups_written > 0 {
         text += &format!("{} missing in the key backup, written now\n", count(report.backups_written as u64, "key"));

@@ -8,7 +8,7 @@ use crate::{
 };
 use clap::builder::NonEmptyStringValueParser;
 use reseal_entities::{
-    exclusions::Kind,
+    exemptions::Kind,
     ledger::{exclude, read},
 };
 use serde_json::json;

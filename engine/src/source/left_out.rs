@@ -1,6 +1,6 @@
 //! What the scan for strays leaves out.
 
-use super::Place;
+use super::{OWNER, Place};
 use reseal_config::ColumnPattern;
 
 /// Reseal's own columns, which may live beside the data: abandoned cells are kept, a wrapped key
@@ -26,6 +26,7 @@ impl<'a> LeftOut<'a> {
 
     pub(super) fn column(&self, schema: &str, table: &str, column: &str) -> bool {
         OWN_COLUMNS.contains(&(table, column))
+            || table == OWNER
             || self.is_registered(schema, table, column)
             || self.ignored.iter().any(|pattern| pattern.names(schema, table, column))
     }

@@ -28,7 +28,7 @@ use shape::Compare;
 
 use async_trait::async_trait;
 use reseal_config::Source as SourceConfig;
-use reseal_entities::ledger::plan::Bound;
+use reseal_entities::ledger::{plan::Bound, sources::Mark};
 use reseal_keyring::cell::HEADER_LEN;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -173,6 +173,12 @@ pub struct Unreadable {
     pub why: String,
 }
 
+/// Which database it is, and the mark that says whose.
+pub type Sight = (String, Option<Mark>);
+
+/// Whether a mark may take the place of the one that is there.
+pub type Over<'a> = &'a (dyn Fn(Option<&Mark>) -> bool + Send + Sync);
+
 /// Where a column is: schema, table, column.
 pub type Place = (String, String, String);
 
@@ -277,8 +283,21 @@ pub trait Source: Send + Sync {
     /// Takes a column's fence down, whatever became of the column.
     async fn unfence(&self, schema: &str, table: &str, column: &str) -> Result<(), SourceError>;
 
-    /// Which database this is: the same through every URL that leads to it, another one for a copy.
-    async fn identity(&self) -> Result<String, SourceError>;
+    /// Which database this is, the same through every URL that leads to it, and whose its mark says it is; over a
+    /// fresh connection.
+    async fn sight(&self) -> Result<Sight, SourceError>;
+
+    /// Where it is reached; no secret.
+    fn address(&self) -> String;
+
+    /// Whether this database is seen to be the one at another address.
+    async fn is_at(&self, _address: &str) -> Result<bool, SourceError> {
+        Ok(false)
+    }
+
+    /// Writes the mark where `over` agrees to the one that is there, in one transaction and for good. `schema`: where
+    /// a first one goes. False: `over` did not agree.
+    async fn mark(&self, schema: Option<&str>, to: &Mark, over: Over<'_>) -> Result<bool, SourceError>;
 
     /// Its replicas and how far they are behind.
     async fn replicas(&self) -> Result<Replicas, SourceError> {
@@ -313,7 +332,7 @@ pub trait Source: Send + Sync {
     /// What fires or leaves at each row that is re-encrypted: triggers, publications.
     async fn notes(&self, shape: &Shape) -> Result<Vec<String>, SourceError>;
 
-    /// A session of its own for counting, without the everyday statement limit.
+    /// A session of its own for counting, over a fresh connection, without the everyday statement limit.
     async fn prover(&self) -> Result<Box<dyn Prover>, SourceError>;
 
     /// True when the ledger lives in this very SQLite file.
@@ -368,7 +387,10 @@ pub trait Prover: Send {
     /// [`Self::mark`] in a way that the fence does not rule out. From here on no statement may take longer than `at_most`.
     async fn hold(&mut self, shapes: &[Shape], at_most: Duration) -> Result<bool, SourceError>;
 
-    /// Fails when the session, and with it every lock, is lost.
+    /// As [`Source::sight`], in this very session.
+    async fn sight(&mut self) -> Result<Sight, SourceError>;
+
+    /// Fails when the session, and with it every lock, is lost, or when what it has open is no longer the source.
     async fn still_there(&mut self) -> Result<(), SourceError>;
 
     /// Ends the session.
@@ -385,6 +407,9 @@ pub async fn open(config: &SourceConfig, ledger_url: &str) -> Result<Box<dyn Sou
     let ddl = config.ddl_url.as_ref().unwrap_or(&config.url).expose();
     Ok(Box::new(postgres::Postgres::open(url, ddl).await?))
 }
+
+/// What holds the mark that says whose a source is.
+const OWNER: &str = "reseal_owner";
 
 /// SHA-256 over parts, each with its length, hexadecimal.
 fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {

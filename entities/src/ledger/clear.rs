@@ -1,6 +1,10 @@
 //! Waiting and clearing: the only statements that let key material go.
 
-use super::{LedgerError, after, approve, audit, keys as ledger_keys, may, plan, time::now};
+use super::{
+    LedgerError, after, approve, audit, keys as ledger_keys, may, plan,
+    scope::{self, Scope},
+    time::now,
+};
 use crate::{
     keys, rotation_keys, rotations,
     state::{KeyEvent, KeyState, RotationEvent, RotationState},
@@ -63,12 +67,14 @@ pub async fn may_intend(db: &impl ConnectionTrait, rotation: &rotations::Model) 
 }
 
 /// Wipes the wrapped bytes of every key that the rotation retires, all or none. The key's and the
-/// rotation's states stand in the `WHERE`; proofs and waiting time are the database's own guard's
-/// (`migration/src/guards.rs`), which holds against every client.
+/// rotation's states stand in the `WHERE`; proofs, their scope and the waiting time are the database's own guard's
+/// (`migration/src/guards.rs`), which holds against every client. `covered` is what was counted just now; refused
+/// when the ledger demands more by now.
 pub async fn wipe_if_held(
     txn: &impl ConnectionTrait,
     actor: &str,
     rotation: &rotations::Model,
+    covered: &Scope,
 ) -> Result<(), LedgerError> {
     let held = rotations::Entity::update_many()
         .col_expr(rotations::Column::StepLeaseUntil, super::time::now_plus(txn, super::time::LEASE_MS))
@@ -83,6 +89,7 @@ pub async fn wipe_if_held(
     if held.rows_affected != 1 {
         return Err(LedgerError::LeaseLost);
     }
+    scope::refuse_less(txn, covered).await?;
     for key in ledger_keys::retired_by(txn, rotation.id).await? {
         if key.state == KeyState::Destroyed {
             continue;

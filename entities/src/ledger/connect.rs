@@ -1,6 +1,6 @@
 //! Opening a ledger whose commits last.
 
-use super::{LedgerError, pooled::is_pooled};
+use super::{LedgerError, file::LedgerFile, pooled::is_pooled};
 use crate::identity;
 use sea_orm::{
     ActiveValue::Set,
@@ -9,12 +9,14 @@ use sea_orm::{
     sea_query::OnConflict,
     sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// The durable truth: keys, rotations, batches, proofs, audit.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     db: DatabaseConnection,
+    /// A SQLite ledger's file as this process opened it.
+    file: Option<Arc<LedgerFile>>,
 }
 
 impl Ledger {
@@ -49,7 +51,7 @@ impl Ledger {
                     .busy_timeout(Duration::from_secs(10))
                     .foreign_keys(true)
             });
-        let ledger = Self { db: Database::connect(options).await.map_err(unreachable)? };
+        let ledger = Self { db: Database::connect(options).await.map_err(unreachable)?, file: LedgerFile::of(url) };
         if ledger.db.get_database_backend() == DbBackend::Postgres {
             ledger.refuse_a_shared_session().await?;
             ledger.refuse_commits_that_can_be_lost().await?;
@@ -75,9 +77,33 @@ impl Ledger {
             access_mode: None,
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
         };
+        if let Some(file) = &self.file {
+            file.refuse_replaced()?;
+        }
         let db = self.db.clone();
         let begun = tokio::spawn(async move { db.begin_with_options(immediate).await });
         begun.await.map_err(|e| DbErr::Custom(format!("beginning a transaction: {e}")))?
+    }
+
+    /// Fails when a SQLite ledger's file no longer has its name: what this process writes would reach no other one.
+    pub fn refuse_replaced(&self) -> Result<(), LedgerError> {
+        Ok(self.file.as_ref().map_or(Ok(()), |file| file.refuse_replaced())?)
+    }
+
+    /// Where this ledger is. A copy of it is elsewhere: another file, or another database of a server.
+    pub async fn place(&self) -> Result<String, LedgerError> {
+        if let Some(file) = &self.file {
+            return Ok(file.place());
+        }
+        if self.db.get_database_backend() != DbBackend::Postgres {
+            return Ok("memory".to_owned());
+        }
+        let sql = "SELECT s.system_identifier::text || '/' || d.datname || '/' || d.oid AS place \
+                   FROM pg_control_system() s, pg_database d WHERE d.datname = current_database()";
+        let row = self.db.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+        let row = row
+            .ok_or_else(|| LedgerError::refused("ledger_unreachable", "the ledger's server says nothing of itself"))?;
+        Ok(row.try_get("", "place")?)
     }
 
     /// The ledger's row about itself; written at the first call.

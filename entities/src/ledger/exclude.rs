@@ -2,7 +2,7 @@
 
 use super::{LedgerError, audit, read};
 use crate::{
-    exclusions::{self, Kind},
+    exemptions::{self, Kind},
     rotations, writers,
 };
 use sea_orm::{
@@ -36,7 +36,7 @@ pub async fn exclude(
         let message = format!("`{name}` names no source: write it as the status does, e.g. `app:standby1`");
         return Err(LedgerError::refused("unknown_replica", message));
     }
-    let row = exclusions::ActiveModel {
+    let row = exemptions::ActiveModel {
         rotation_id: Set(rotation_id),
         kind: Set(kind),
         name: Set(name.to_owned()),
@@ -44,8 +44,8 @@ pub async fn exclude(
         actor: Set(actor.chars().take(128).collect()),
         excluded_at: Set(super::now_ms(txn).await?),
     };
-    let key = [exclusions::Column::RotationId, exclusions::Column::Kind, exclusions::Column::Name];
-    let written = exclusions::Entity::insert(row)
+    let key = [exemptions::Column::RotationId, exemptions::Column::Kind, exemptions::Column::Name];
+    let written = exemptions::Entity::insert(row)
         .on_conflict(OnConflict::columns(key).do_nothing().to_owned())
         .exec_without_returning(txn)
         .await?;
@@ -90,8 +90,8 @@ async fn refuse_unknown_writer(
 
 /// The names of one kind that a rotation's clearing does not wait for.
 pub async fn names(db: &impl ConnectionTrait, rotation_id: i64, kind: Kind) -> Result<Vec<String>, LedgerError> {
-    let found = exclusions::Entity::find()
-        .filter(exclusions::Column::RotationId.eq(rotation_id))
-        .filter(exclusions::Column::Kind.eq(kind));
+    let found = exemptions::Entity::find()
+        .filter(exemptions::Column::RotationId.eq(rotation_id))
+        .filter(exemptions::Column::Kind.eq(kind));
     Ok(found.all(db).await?.into_iter().map(|row| row.name).collect())
 }

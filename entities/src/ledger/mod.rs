@@ -19,6 +19,7 @@ pub mod dispatch;
 pub mod exclude;
 pub mod failures;
 pub mod faults;
+mod file;
 mod gate;
 pub mod hold;
 pub mod keys;
@@ -34,6 +35,7 @@ pub mod read;
 pub mod report;
 pub mod retry;
 pub mod samples;
+pub mod scope;
 mod secrets;
 pub mod sessions;
 pub mod sources;
@@ -98,7 +100,10 @@ impl std::fmt::Debug for LedgerError {
 
 impl From<DbErr> for LedgerError {
     fn from(error: DbErr) -> Self {
-        Self::Database(error)
+        match error {
+            DbErr::Custom(text) if text.starts_with(file::REPLACED) => Self::refused("ledger_replaced", text),
+            other => Self::Database(other),
+        }
     }
 }
 

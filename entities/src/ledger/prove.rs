@@ -1,6 +1,10 @@
 //! The proof: recorded, voided.
 
-use super::{LedgerError, after, audit, catalog, keys as ledger_keys, may, plan, time::now};
+use super::{
+    LedgerError, after, audit, catalog, keys as ledger_keys, may, plan,
+    scope::{self, Scope},
+    time::now,
+};
 use crate::{
     batches, keys, proofs, quarantine, rotations,
     state::{BatchState, KeyEvent, KeyState, RotationEvent},
@@ -32,17 +36,21 @@ pub struct Found {
 }
 
 /// Records a proof of every column with nothing left, suspends the retired keys and lets the waiting
-/// time begin, all or nothing in the caller's transaction.
+/// time begin, all or nothing in the caller's transaction. `covered` is what was counted; refused when the ledger
+/// demands more by now.
 pub async fn record_if_held(
     txn: &impl ConnectionTrait,
     actor: &str,
     rotation: &rotations::Model,
     found: &[Found],
+    covered: &Scope,
 ) -> Result<(), LedgerError> {
     plan::advance_if_held(txn, actor, rotation, RotationEvent::Wait).await?;
+    scope::refuse_less(txn, covered).await?;
     refuse_while_open(txn, rotation.id).await?;
     void(txn, rotation.id).await?;
     let proved_at = super::time::now_ms(txn).await?;
+    let (sources, exclusions) = covered.recorded();
     for column in found {
         proofs::Entity::insert(proofs::ActiveModel {
             rotation_id: Set(rotation.id),
@@ -56,6 +64,8 @@ pub async fn record_if_held(
             fence_fingerprint: Set(column.fence_fingerprint.clone()),
             scope: Set(column.scope.clone()),
             opened: Set(column.opened),
+            sources: Set(sources.clone()),
+            exclusions: Set(exclusions.clone()),
             actor: Set(actor.to_owned()),
             proved_at: Set(proved_at),
             ..Default::default()

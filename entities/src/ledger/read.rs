@@ -6,7 +6,7 @@ use super::{
     LedgerError, cancel,
     failures::{Nature, cause},
     gate::gate,
-    keys as ledger_keys, now_ms, plan, presence, samples,
+    keys as ledger_keys, now_ms, plan, presence, samples, steps,
     summary::summary,
     throttle::Limits,
     time_left::{IN_GENERAL_MS, Seen, Speed, speed},
@@ -227,11 +227,13 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
     let goes_on = matches!(r.state, RotationState::Planning | RotationState::Reencrypting);
     let fault = tables.iter().filter(|_| goes_on).find_map(|t| Some((&t.table, t.fault.as_ref()?)));
     let lasting_fault = fault.is_some_and(|(_, fault)| fault.for_ms >= FAULT_PASSES_MS);
+    let of_one_worker = r.step_code.as_deref().is_some_and(|code| steps::OF_ONE_WORKER.contains(&code));
     let code_for_ms = match r.step_since {
         Some(since) => Some(std::cmp::max(now_ms(db).await? - since, 0)),
         None => None,
     };
-    let waits_for_a_person = to_be_approved || lasting_fault || fails_for_a_person(&r, code_for_ms.unwrap_or(0));
+    let waits_for_a_person =
+        to_be_approved || lasting_fault || of_one_worker || fails_for_a_person(&r, code_for_ms.unwrap_or(0));
     let (code, detail) = match (&r.step_code, fault) {
         (None, Some((table, fault))) => (Some(fault.code.clone()), Some(format!("{table}: {}", fault.detail))),
         _ => (r.step_code.clone(), r.step_detail.clone()),

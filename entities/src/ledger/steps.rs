@@ -11,6 +11,10 @@ use sea_orm::{
 };
 use serde_json::json;
 
+/// Codes of refusals that are one worker's, whose configuration lacks something or says something else: another
+/// worker may do the step, so they cost no growing pause. A person looks all the same: perhaps no worker can.
+pub const OF_ONE_WORKER: [&str; 3] = ["source_not_configured", "source_is_another", "source_is_older"];
+
 /// Takes a rotation's step if it is due, not paused, in one of `states` and nobody holds it.
 pub async fn claim_if_due(
     db: &impl ConnectionTrait,

@@ -4,7 +4,7 @@ use super::{
     LedgerError, exclude,
     time::{now, seen_within},
 };
-use crate::{exclusions::Kind, rotations, writers};
+use crate::{exemptions::Kind, rotations, writers};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
     sea_query::{ExprTrait, OnConflict, Query},

@@ -11,7 +11,7 @@ use crate::api::{Exclusion, ExclusionKind, Limits, Reason, RotationDetail};
 use axum::extract::State;
 use futures::future::BoxFuture;
 use reseal_entities::{
-    exclusions::Kind,
+    exemptions::Kind,
     ledger::{LedgerError, approve, cancel, exclude, steps, throttle},
 };
 use reseal_http::{Json, Path, Problem};

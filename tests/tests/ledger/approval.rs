@@ -1,7 +1,7 @@
 //! The two-person rule in the ledger: who may say that a key is cleared, and what that word is worth.
 
 use reseal_entities::{
-    ledger::{Ledger, LedgerError, approve, approve::Approved, cancel, clear, prove, read},
+    ledger::{Ledger, LedgerError, approve, approve::Approved, cancel, clear, prove, read, scope::Scope},
     rotations,
     state::{KeyState, RotationState},
 };
@@ -77,7 +77,8 @@ fn a_wipe_demands_the_approval_too() {
         proof(ledger.db(), w.id, column(ledger.db(), &w.keyset).await).await;
         set(&ledger, &w, "needs_approval = true").await;
         let r = w.rotation(ledger.db()).await;
-        let wipe = async || alone(&ledger, async |txn| clear::wipe_if_held(txn, "w", &r).await).await;
+        let wipe =
+            async || alone(&ledger, async |txn| clear::wipe_if_held(txn, "w", &r, &Scope::default()).await).await;
         assert_eq!(wipe().await.unwrap_err().code(), "lease_lost");
         assert_eq!(key_row(ledger.db(), w.old).await.state, KeyState::Suspended);
         set(&ledger, &w, "approved_at = 1, approved_by = 'bob'").await;
@@ -157,7 +158,9 @@ fn an_approval_falls_with_its_proof() {
             // and a new proof begins without one, whatever stands there
             set(&ledger, &w, "approved_at = 1, approved_by = 'bob'").await;
             let r = w.rotation(ledger.db()).await;
-            alone(&ledger, async |txn| prove::record_if_held(txn, "w", &r, &[]).await).await.unwrap();
+            alone(&ledger, async |txn| prove::record_if_held(txn, "w", &r, &[], &Scope::default()).await)
+                .await
+                .unwrap();
             assert_eq!(approved(&w).await, (false, false), "proved again after {state}");
 
             let w = World::at(ledger.db(), state).await;

@@ -31,6 +31,16 @@ impl Clearable {
         for catalog_id in columns {
             proof(db, w.id, catalog_id).await;
         }
+        run(
+            db,
+            "INSERT INTO reseal_sources (name, identity, registered_at) VALUES ('main', 'x', 1) ON CONFLICT DO NOTHING",
+        )
+        .await;
+        let excluded = "INSERT INTO reseal_exclusions (source, pattern, registered_at, registered_by) \
+                        VALUES ('main', 'a.b', 1, 'ada') ON CONFLICT DO NOTHING";
+        run(db, excluded).await;
+        run(db, r#"UPDATE reseal_proofs SET sources = '["main"]', exclusions = '["main:a.b", "main:gone.since"]'"#)
+            .await;
         let forgotten = column(db, &w.keyset).await;
         run(db, format!("UPDATE reseal_catalog SET forgotten_at = 1 WHERE id = {forgotten}")).await;
         let done = w.batch(db, BatchState::Done).await.id;
@@ -109,6 +119,16 @@ const TAKEN_AWAY: &[(&str, &str)] = &[
         "INSERT INTO reseal_catalog (source, schema_name, table_name, column_name, keyset, associated_data, primary_key, \
          registered_at) VALUES ('main', 'public', 'new', 'cell', '$keyset', '', '[]', 1)",
     ),
+    (
+        "a source registered since",
+        "INSERT INTO reseal_sources (name, identity, registered_at) VALUES ('guarded', 'x', 1)",
+    ),
+    (
+        "an exclusion registered since",
+        "INSERT INTO reseal_exclusions (source, pattern, registered_at, registered_by) VALUES ('guarded', 'a.b', 1, 'ada')",
+    ),
+    ("a proof that covers no source", "UPDATE reseal_proofs SET sources = '[]' WHERE catalog_id = $column"),
+    ("a proof made without the exclusion", "UPDATE reseal_proofs SET exclusions = '[]' WHERE catalog_id = $column"),
     ("a pending batch", "UPDATE reseal_batches SET state = 'pending' WHERE id = $done"),
     ("a leased batch", "UPDATE reseal_batches SET state = 'leased' WHERE id = $done"),
     ("a failed batch", "UPDATE reseal_batches SET state = 'failed' WHERE id = $done"),

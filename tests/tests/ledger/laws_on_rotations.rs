@@ -2,7 +2,7 @@
 //! only where the law allows it, and otherwise nothing at all.
 
 use reseal_entities::{
-    ledger::{Ledger, LedgerError, cancel, claim, clear, close, keys, plan, prove},
+    ledger::{Ledger, LedgerError, cancel, claim, clear, close, keys, plan, prove, scope::Scope},
     state::{
         BatchState, KeyState,
         RotationEvent::{self, Clear, Plan, Prove, Reencrypt, Replan, VoidProof, Wait},
@@ -80,10 +80,10 @@ async fn on_rotation(ledger: &Ledger, what: OnRotation, w: &World, off: i64) -> 
         Promote => keys::promote_if_held(txn, "w", &r, w.new).await.map(|()| true),
         Finish => plan::finish_if_held(txn, &r).await,
         Reopen => plan::reopen_if_held(txn, "w", &r).await.map(|()| true),
-        Record => prove::record_if_held(txn, "w", &r, &[]).await.map(|()| true),
+        Record => prove::record_if_held(txn, "w", &r, &[], &Scope::default()).await.map(|()| true),
         Void => prove::void_if_held(txn, "w", &r).await.map(|()| true),
         Intend => clear::intend_if_waited(txn, "w", &r).await,
-        Wipe => clear::wipe_if_held(txn, "w", &r).await.map(|()| true),
+        Wipe => clear::wipe_if_held(txn, "w", &r, &Scope::default()).await.map(|()| true),
         OnRotation::Complete => clear::complete_if_held(txn, "w", &r).await.map(|()| true),
         Observe => Ok(clear::add_waited_if_unseen(txn, w.id, None, 0).await?.is_some()),
         ClaimBatch => {

@@ -12,7 +12,7 @@ mod clocks;
 mod close;
 mod deadlocks;
 mod dispatch;
-mod exclusions;
+mod exemptions;
 mod failures;
 mod ground;
 mod guards;

@@ -1,7 +1,7 @@
 //! The waiting time: observed by one, and over before anything is cleared.
 
 use reseal_entities::{
-    ledger::{Ledger, clear, prove},
+    ledger::{Ledger, clear, prove, scope::Scope},
     state::{KeyState, RotationState},
 };
 
@@ -89,7 +89,7 @@ fn a_hold_or_a_pause_after_the_intent_keeps_the_key() {
             let r = w.rotation(ledger.db()).await;
             set(&ledger, &w, what).await;
             let before = everything(ledger.db()).await;
-            let wiped = alone(&ledger, async |txn| clear::wipe_if_held(txn, "w", &r).await).await;
+            let wiped = alone(&ledger, async |txn| clear::wipe_if_held(txn, "w", &r, &Scope::default()).await).await;
             assert_eq!(wiped.unwrap_err().code(), "lease_lost", "{what}");
             assert_eq!(everything(ledger.db()).await, before, "{what}");
             run(ledger.db(), "UPDATE reseal_catalog SET forgotten_at = 1").await;
@@ -118,7 +118,9 @@ fn a_new_proof_begins_the_waiting_time_anew_and_a_voided_one_gives_the_key_back(
         set(&ledger, &w, "waited_ms = 900, waited_at = 5").await;
         for round in 1..=2 {
             let r = w.rotation(ledger.db()).await;
-            alone(&ledger, async |txn| prove::record_if_held(txn, "w", &r, &[found(c)]).await).await.unwrap();
+            alone(&ledger, async |txn| prove::record_if_held(txn, "w", &r, &[found(c)], &Scope::default()).await)
+                .await
+                .unwrap();
             let r = w.rotation(ledger.db()).await;
             assert_eq!((r.state, r.waited_ms, r.waited_at), (RotationState::Waiting, 0, None));
             assert!(r.proved_at.is_some());
@@ -143,7 +145,7 @@ fn a_rotation_ends_only_when_every_key_that_it_retires_is_destroyed() {
         let r = w.rotation(ledger.db()).await;
         let complete = async || alone(&ledger, async |txn| clear::complete_if_held(txn, "w", &r).await).await;
         assert_eq!(complete().await.unwrap_err().code(), "key_in_use");
-        alone(&ledger, async |txn| clear::wipe_if_held(txn, "w", &r).await).await.unwrap();
+        alone(&ledger, async |txn| clear::wipe_if_held(txn, "w", &r, &Scope::default()).await).await.unwrap();
         assert_eq!(key_row(ledger.db(), w.old).await.wrapped_dek, None);
         assert_eq!(key_row(ledger.db(), w.new).await.wrapped_dek, Some(vec![1, 2, 3]));
         complete().await.unwrap();
@@ -161,7 +163,7 @@ fn a_key_that_was_active_again_is_not_wiped() {
         crate::rows::proof(ledger.db(), w.id, column(ledger.db(), &w.keyset).await).await;
         run(ledger.db(), format!("UPDATE reseal_keys SET generation = 2 WHERE key_id = {}", w.old)).await;
         let (r, before) = (w.rotation(ledger.db()).await, everything(ledger.db()).await);
-        let wiped = alone(&ledger, async |txn| clear::wipe_if_held(txn, "w", &r).await).await;
+        let wiped = alone(&ledger, async |txn| clear::wipe_if_held(txn, "w", &r, &Scope::default()).await).await;
         assert_eq!(wiped.unwrap_err().code(), "key_in_use");
         assert_eq!(everything(ledger.db()).await, before);
     });

@@ -7,7 +7,7 @@ use crate::{
 use reseal_config::{OpenedCells, ReplicaLagMax};
 use reseal_entities::{
     audit,
-    exclusions::Kind,
+    exemptions::Kind,
     ledger::{exclude, read::RotationStatus, writers},
     proofs,
     state::RotationState,

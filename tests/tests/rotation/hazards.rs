@@ -10,7 +10,7 @@ use reseal_config::{Column, Config, Encoding, Format};
 use reseal_engine::{Engine, check, operate, plan};
 use reseal_entities::{
     catalog,
-    ledger::{Ledger, catalog as ledger_catalog, keys as ledger_keys, open::Request, prove, quarantine},
+    ledger::{Ledger, catalog as ledger_catalog, keys as ledger_keys, open::Request, prove, quarantine, scope},
     state::{KeyState, RotationState},
 };
 use reseal_keyring::{KeyInfo, Keyset, Prefix};
@@ -232,8 +232,9 @@ async fn only_columns_that_were_counted_are_noted_as_adopted(backend: DbBackend)
     site.reopen(|config| config.tables.push(table("more", vec![plain("c", Encoding::Base64, "more:{id}")]))).await;
     plan::register(&site.engine).await.unwrap();
     let rotation = site.rotation(id).await;
+    let covered = scope::now(site.engine.ledger.db()).await.unwrap();
     let txn = site.engine.ledger.begin().await.unwrap();
-    prove::record_if_held(&txn, "tester", &rotation, &[]).await.unwrap();
+    prove::record_if_held(&txn, "tester", &rotation, &[], &covered).await.unwrap();
     txn.commit().await.unwrap();
     let columns = catalog::Entity::find().all(site.engine.ledger.db()).await.unwrap();
     assert!(columns.iter().all(|c| c.adopted_at.is_none()), "{columns:#?}");

@@ -78,7 +78,7 @@ pub(super) fn constraint_sql(shape: &Shape, fence: &Fence) -> Vec<String> {
     ]
 }
 
-async fn connect(ddl_url: &str) -> Result<PgConnection, SourceError> {
+pub(super) async fn connect(ddl_url: &str) -> Result<PgConnection, SourceError> {
     let mut connection = quiet(ddl_url)?.connect().await?;
     sqlx::raw_sql(SESSION_DDL).execute(&mut connection).await?;
     Ok(connection)

@@ -6,6 +6,7 @@ mod given_up;
 mod key;
 mod listing;
 mod open;
+mod owner;
 mod prover;
 mod replicas;
 mod scan;
@@ -16,7 +17,7 @@ use super::*;
 use key::{is_key, key_of, key_texts, order};
 use reseal_entities::ledger::pooled::is_pooled;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Postgres as Db, Row as _,
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Postgres as Db, Row as _,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     query::Query,
 };
@@ -25,6 +26,8 @@ use std::{borrow::Cow, time::Duration};
 /// One PostgreSQL database.
 pub(super) struct Postgres {
     pool: PgPool,
+    url: String,
+    address: String,
     /// The role that may create triggers.
     ddl_url: String,
 }
@@ -53,8 +56,18 @@ impl Postgres {
             }
         }
         refuse_standby(&mut *pool.acquire().await?).await?;
-        Ok(Self { pool, ddl_url: ddl_url.to_owned() })
+        Ok(Self { pool, url: url.to_owned(), address: owner::address_of(url)?, ddl_url: ddl_url.to_owned() })
     }
+}
+
+/// A connection that no pool has kept: one to a primary that was replaced can live on for long.
+async fn fresh(pool: &PgPool) -> Result<PgConnection, SourceError> {
+    let options = pool.connect_options();
+    let opened = tokio::time::timeout(Duration::from_secs(10), options.connect()).await;
+    let mut connection = opened.map_err(|_| SourceError::from(sqlx::Error::PoolTimedOut))??;
+    sqlx::raw_sql(SESSION).execute(&mut connection).await?;
+    refuse_standby(&mut connection).await?;
+    Ok(connection)
 }
 
 /// Statements are not logged, slow ones neither: their text is ours, and long.
@@ -278,10 +291,23 @@ impl Source for Postgres {
         fence::take_down(&self.ddl_url, schema, table, column).await
     }
 
-    /// The cluster's own identifier, which a standby shares and a restored dump does not.
-    async fn identity(&self) -> Result<String, SourceError> {
-        let sql = "SELECT system_identifier::text || '/' || current_database() FROM pg_control_system()";
-        Ok(sqlx::query_scalar(sql).persistent(false).fetch_one(&self.pool).await?)
+    async fn sight(&self) -> Result<Sight, SourceError> {
+        let mut connection = fresh(&self.pool).await?;
+        let sight = owner::sight(&mut connection).await?;
+        connection.close().await?;
+        Ok(sight)
+    }
+
+    fn address(&self) -> String {
+        self.address.clone()
+    }
+
+    async fn is_at(&self, address: &str) -> Result<bool, SourceError> {
+        owner::is_at(&self.url, address).await
+    }
+
+    async fn mark(&self, schema: Option<&str>, to: &Mark, over: Over<'_>) -> Result<bool, SourceError> {
+        owner::write(&self.ddl_url, schema, to, over).await
     }
 
     async fn replicas(&self) -> Result<Replicas, SourceError> {

@@ -20,9 +20,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) async fn open(pool: &PgPool) -> Result<Self, SourceError> {
-        let mut connection = endless(pool).await?;
-        refuse_standby(&mut connection).await?; // a failover may have come since the pool was opened
-        Ok(Self { pool: pool.clone(), connection, holds: false, moment: None })
+        Ok(Self { pool: pool.clone(), connection: endless(pool).await?, holds: false, moment: None })
     }
 
     pub(super) fn connection(&mut self) -> &mut PgConnection {
@@ -127,6 +125,10 @@ impl Prover for Session {
         }
         self.holds = true;
         Ok(false)
+    }
+
+    async fn sight(&mut self) -> Result<Sight, SourceError> {
+        owner::sight(&mut self.connection).await
     }
 
     async fn still_there(&mut self) -> Result<(), SourceError> {

@@ -62,7 +62,7 @@ impl Moment {
 
 /// A session without the everyday limits.
 pub(super) async fn endless(pool: &PgPool) -> Result<PgConnection, SourceError> {
-    let mut connection = pool.acquire().await?.detach();
+    let mut connection = fresh(pool).await?;
     sqlx::raw_sql("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
         .execute(&mut connection)
         .await?;

@@ -7,6 +7,8 @@ use std::time::Instant;
 /// One session. While it holds the file it is inside an IMMEDIATE transaction; dropping it ends both.
 pub(super) struct Session {
     connection: SqliteConnection,
+    file: FileId,
+    options: SqliteConnectOptions,
     holds: bool,
     /// What is counted and then scanned is seen at one moment.
     reads: bool,
@@ -17,9 +19,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) async fn open(pool: &SqlitePool, beside_ledger: bool) -> Result<Self, SourceError> {
-        let connection = pool.acquire().await?.detach();
-        Ok(Self { connection, holds: false, reads: false, beside_ledger, version: None })
+    pub(super) fn open(
+        options: &SqliteConnectOptions,
+        (connection, file): (SqliteConnection, FileId),
+        beside_ledger: bool,
+    ) -> Self {
+        let options = options.clone();
+        Self { connection, file, options, holds: false, reads: false, beside_ledger, version: None }
     }
 
     async fn version(&mut self) -> Result<i64, SourceError> {
@@ -106,7 +112,14 @@ impl Prover for Session {
         Ok(self.version != Some(now))
     }
 
+    async fn sight(&mut self) -> Result<Sight, SourceError> {
+        self.file.refuse_replaced(self.options.get_filename())?;
+        Ok((owner::path_of(&self.options), owner::mark(&mut self.connection).await?))
+    }
+
+    /// A writer into a file that was replaced meanwhile would be no obstacle.
     async fn still_there(&mut self) -> Result<(), SourceError> {
+        self.file.refuse_replaced(self.options.get_filename())?;
         Ok(query("SELECT 1".to_owned()).execute(&mut self.connection).await.map(|_| ())?)
     }
 

@@ -101,6 +101,15 @@ pub fn cause(code: &str) -> (Nature, &'static str) {
         "source_schema" => (Setup, "the table changed since the plan: put it back, or cancel and rotate anew"),
         "source_login" | "source_tls" | "source_url" => (Setup, "mend the source's URL or its login, then retry"),
         "source_not_configured" => (Setup, "add the [[source]] to every worker's configuration, then retry"),
+        "source_is_older" => {
+            (Setup, "a worker is connected to a restored backup, a clone or an old primary: mend its URL, then retry")
+        }
+        "source_owned" | "ledger_moved" | "ledger_is_older" => {
+            (Setup, "the source belongs to another ledger, or to another state of this one: see its detail, then retry")
+        }
+        "source_replaced" => {
+            (Transient, "the source's file was replaced while rows were written: the new one is opened at the next try")
+        }
         "source_is_another" => {
             (Setup, "a worker is connected to another database than was registered: mend its URL, then retry")
         }

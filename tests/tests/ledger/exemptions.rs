@@ -2,7 +2,7 @@
 
 use reseal_entities::{
     audit,
-    exclusions::{self, Kind},
+    exemptions::{self, Kind},
     ledger::{exclude, writers},
     state::RotationState,
 };
@@ -52,6 +52,6 @@ fn what_is_not_known_or_has_ended_is_refused() {
         assert!(writers::lagging(db, &of_rotation).await.unwrap().is_empty());
         run(db, format!("UPDATE reseal_rotations SET open_keyset = NULL WHERE id = {}", w.id)).await;
         assert_eq!(exclude((Kind::Replica, "app:standby1")).await.unwrap_err().code(), "rotation_ended");
-        assert_eq!(exclusions::Entity::find().count(db).await.unwrap(), 1);
+        assert_eq!(exemptions::Entity::find().count(db).await.unwrap(), 1);
     });
 }
