@@ -21,7 +21,6 @@ use reseal_entities::{
     state::{KeyState, RotationState},
 };
 use serde_json::json;
-use std::collections::BTreeSet;
 
 /// Does a rotation's clearing, if it is due.
 pub async fn clear(engine: &Engine, rotation_id: i64, stop: Stop<'_>) -> Result<Stepped, EngineError> {

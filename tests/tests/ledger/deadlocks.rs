@@ -9,7 +9,9 @@ use reseal_entities::{
     ledger::{
         clear, hold,
         plan::Bound,
-        report, sessions, split,
+        report,
+        scope::Scope,
+        sessions, split,
         tokens::{self, New},
     },
     state::{BatchState, KeyState, RotationState},
@@ -66,8 +68,9 @@ fn an_alarm_and_the_wipe_of_its_key_wait_in_one_order() {
         let third = ledger.begin().await.unwrap();
         run(&third, format!("UPDATE reseal_rotations SET rings = rings WHERE id = {}", w.id)).await;
         let (db, held) = (ledger.clone(), w.rotation(ledger.db()).await);
-        let wiping =
-            tokio::spawn(async move { alone(&db, async |txn| clear::wipe_if_held(txn, "w", &held).await).await });
+        let wiping = tokio::spawn(async move {
+            alone(&db, async |txn| clear::wipe_if_held(txn, "w", &held, &Scope::default()).await).await
+        });
         wait_for_a_lock(&ledger, 1).await;
         let (db, old) = (ledger.clone(), w.old);
         let alarm =

@@ -45,7 +45,7 @@ fn what_is_not_known_or_has_ended_is_refused() {
         };
         assert_eq!(exclude((Kind::Writer, "app-1")).await.unwrap_err().code(), "unknown_writer");
         assert_eq!(exclude((Kind::Replica, "standby1")).await.unwrap_err().code(), "unknown_replica");
-        writers::beat(db, "app-1", &w.keyset, w.old).await.unwrap();
+        writers::beat(db, "app-1", &w.keyset, w.old, 1).await.unwrap();
         let of_rotation = w.rotation(db).await;
         assert_eq!(writers::lagging(db, &of_rotation).await.unwrap().len(), 1);
         assert!(exclude((Kind::Writer, "app-1")).await.unwrap());

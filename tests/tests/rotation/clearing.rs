@@ -77,18 +77,18 @@ async fn an_application_that_lags_holds_the_proof_until_it_has_moved(backend: Db
     let site = Site::new(backend).await;
     let truth = site.seed(30).await;
     let old = site.ledger_count("SELECT key_id FROM reseal_keys").await;
-    writers::beat(site.engine.ledger.db(), "app-1", "default", old).await.unwrap();
+    writers::beat(site.engine.ledger.db(), "app-1", "default", old, 1).await.unwrap();
     let id = site.request().await;
     let status = site.drive(id, waits("writers_lag")).await;
     assert_eq!(status.state, RotationState::Proving);
     assert!(told(&status).contains("app-1"), "{status:#?}");
     assert!(status.gate.iter().any(|c| !c.met && c.detail.contains("app-1")), "{:#?}", status.gate);
-    writers::beat(site.engine.ledger.db(), "app-1", "default", site.rotation(id).await.to_key_id.unwrap())
+    writers::beat(site.engine.ledger.db(), "app-1", "default", site.rotation(id).await.to_key_id.unwrap(), 1)
         .await
         .unwrap();
     site.drive_to(id, RotationState::Waiting).await;
     // one that comes with the old key afterwards holds the clearing, too
-    writers::beat(site.engine.ledger.db(), "app-2", "default", old).await.unwrap();
+    writers::beat(site.engine.ledger.db(), "app-2", "default", old, 1).await.unwrap();
     let status = site.drive(id, waits("writers_lag")).await;
     assert_eq!(status.state, RotationState::Waiting, "no intent is committed meanwhile");
     writers::leave(site.engine.ledger.db(), "app-2").await.unwrap();
@@ -102,10 +102,10 @@ async fn an_application_that_lags_is_excluded_by_an_operator_and_that_is_audited
     let old = site.ledger_count("SELECT key_id FROM reseal_keys").await;
     let id = site.request().await;
     site.drive_to(id, RotationState::Proving).await;
-    writers::beat(site.engine.ledger.db(), "app-1", "default", old).await.unwrap();
+    writers::beat(site.engine.ledger.db(), "app-1", "default", old, 1).await.unwrap();
     site.drive(id, waits("writers_lag")).await;
     exclude_it(&site, id, (Kind::Writer, "app-1")).await;
-    writers::beat(site.engine.ledger.db(), "app-1", "default", old).await.unwrap();
+    writers::beat(site.engine.ledger.db(), "app-1", "default", old, 1).await.unwrap();
     site.drive_to(id, RotationState::Completed).await;
     let entry = audit::Entity::find().filter(audit::Column::Action.eq("clearing.excluded"));
     let entry = entry.one(site.engine.ledger.db()).await.unwrap().expect("an entry of the audit");
@@ -121,7 +121,7 @@ async fn exclude_it(site: &Site, id: i64, what: (Kind, &str)) {
 async fn a_writer_that_refreshes_seldom_has_its_own_time_and_is_a_problem_beforehand(backend: DbBackend) {
     let site = Site::new(backend).await;
     site.seed(30).await;
-    writers::beat(site.engine.ledger.db(), "app-1", "default", 1).await.unwrap();
+    writers::beat(site.engine.ledger.db(), "app-1", "default", 1, 1).await.unwrap();
     site.ledger_sql("UPDATE reseal_writers SET refresh_ms = 3600000").await;
     let dry = reseal_engine::dry_run::dry_run(&site.engine, "default", None).await.unwrap();
     assert!(dry.problems.iter().any(|p| p.contains("app-1 refreshes")), "{:?}", dry.problems);
