@@ -100,7 +100,25 @@ fn source(raw: raw::Source, path: &str, at: &Layers) -> Result<Source> {
     }
     let lag = raw.replica_lag_max.as_deref().map(|text| replica_lag_max(text, path, at)).transpose()?;
     let replica_lag_max = lag.unwrap_or_default();
-    Ok(Source { name: raw.name, url: url_text, ddl_url, ignore_columns: raw.ignore_columns, replica_lag_max })
+    let silence_max = silence_max(&raw.silence_max, path, at)?;
+    Ok(Source {
+        name: raw.name,
+        url: url_text,
+        ddl_url,
+        ignore_columns: raw.ignore_columns,
+        replica_lag_max,
+        silence_max,
+    })
+}
+
+fn silence_max(text: &str, path: &str, at: &Layers) -> Result<Duration> {
+    let refuse =
+        |e: &dyn std::fmt::Display| at.refuse(&format!("{path}.silence_max"), &format!("{e}; write e.g. \"60s\""));
+    match humantime::parse_duration(text) {
+        Ok(silence) if silence < Duration::from_secs(1) => Err(refuse(&"a server may be silent for a second")),
+        Ok(silence) => Ok(silence),
+        Err(e) => Err(refuse(&e)),
+    }
 }
 
 fn replica_lag_max(text: &str, path: &str, at: &Layers) -> Result<ReplicaLagMax> {

@@ -106,6 +106,8 @@ pub struct Source {
     pub ignore_columns: Vec<String>,
     /// A rotation stands still while a replica is further behind than this.
     pub replica_lag_max: ReplicaLagMax,
+    /// So long a PostgreSQL server may say nothing before a connection to it is given up: at least 1 s, default 60 s.
+    pub silence_max: Duration,
 }
 
 /// How far a replica may fall behind.

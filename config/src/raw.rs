@@ -88,6 +88,8 @@ pub(crate) struct Source {
     #[serde(default)]
     pub(crate) ignore_columns: Vec<String>,
     pub(crate) replica_lag_max: Option<String>,
+    #[serde(default = "a_minute")]
+    pub(crate) silence_max: String,
 }
 
 #[derive(Deserialize)]
@@ -116,6 +118,10 @@ pub(crate) struct Column {
     pub(crate) encoding: String,
     #[serde(default)]
     pub(crate) associated_data: String,
+}
+
+fn a_minute() -> String {
+    "60s".to_owned()
 }
 
 fn strict() -> String {

@@ -10,7 +10,7 @@ use reseal_config::Config;
 use reseal_entities::{
     catalog,
     ledger::{
-        Ledger, catalog as catalog_rows,
+        Ledger, LedgerError, catalog as catalog_rows,
         catalog::Declared,
         scope::{self, Scope},
         sources::Mark,
@@ -71,8 +71,9 @@ impl Engine {
 
     /// A source by name.
     pub fn source(&self, name: &str) -> Result<Arc<dyn Source>, EngineError> {
+        // The ledger's refusal, since it costs a batch no attempt: another worker may have the source.
         self.sources.get(name).cloned().ok_or_else(|| {
-            EngineError::refused(
+            LedgerError::refused(
                 "source_not_configured",
                 format!(
                     "source `{name}` is registered in the ledger and not in the configuration of {}: add [[source]] name = \"{name}\" \
@@ -80,6 +81,7 @@ impl Engine {
                     self.worker
                 ),
             )
+            .into()
         })
     }
 

@@ -5,6 +5,7 @@
 
 mod engine;
 mod error;
+mod heard;
 mod retry;
 
 pub mod keys;
@@ -22,6 +23,7 @@ mod older;
 mod opened;
 mod owner;
 mod pace;
+mod patience;
 mod ready;
 mod resolve;
 mod samples;

@@ -3,15 +3,17 @@
 use crate::{
     blocked,
     census::Inquiry,
-    engine::{Engine, Stop},
+    engine::{Engine, Stop, Target},
     error::EngineError,
     fences::fence_of,
     memo::Memo,
     older,
     opened::Opener,
-    owner, ready,
+    owner,
+    patience::Patience,
+    ready,
     retry::backoff_ms,
-    source::{FenceState, SourceErrorKind},
+    source::{Fence, FenceState, SourceError, SourceErrorKind},
     step::{self, Stepped},
     sweep,
 };
@@ -48,7 +50,7 @@ async fn work(engine: &Engine, rotation: rotations::Model) -> Result<Stepped, En
     }
     // Whatever is waited for, tables are not read meanwhile.
     if memo.empty
-        && let Some(waits) = patience(engine, &rotation, &mut memo).await?
+        && let Some(waits) = others_are_done(engine, &rotation, &mut memo).await?
     {
         return Ok(waits);
     }
@@ -67,7 +69,7 @@ async fn work(engine: &Engine, rotation: rotations::Model) -> Result<Stepped, En
         return Ok(waits);
     }
     let keys = ledger_keys::all(engine.ledger.db()).await?;
-    put_up_fences(engine, &tables, &keys, Stage::Sweeping).await?;
+    put_up_fences(engine, &rotation, &tables, &keys, Stage::Sweeping).await?;
     let (mut quarantined, mut reencrypted) = (0, 0);
     for table in &tables {
         let swept = sweep::to_zero(engine, &rotation, table).await?;
@@ -80,14 +82,14 @@ async fn work(engine: &Engine, rotation: rotations::Model) -> Result<Stepped, En
             format!("{quarantined} rows could not be re-encrypted: see `reseal quarantine list`"),
         ));
     }
-    put_up_fences(engine, &tables, &keys, Stage::Empty).await?;
+    put_up_fences(engine, &rotation, &tables, &keys, Stage::Empty).await?;
     // A count of whole databases comes last, after what costs little.
     prove::refuse_while_open(engine.ledger.db(), rotation.id).await?;
     // An earlier try has waited, unless an old cell turned up since.
     if !memo.empty || reencrypted > 0 {
         (memo.empty, memo.older) = (true, None);
         memo.keep(engine, &rotation).await?;
-        if let Some(waits) = patience(engine, &rotation, &mut memo).await? {
+        if let Some(waits) = others_are_done(engine, &rotation, &mut memo).await? {
             return Ok(waits);
         }
     }
@@ -101,7 +103,7 @@ async fn work(engine: &Engine, rotation: rotations::Model) -> Result<Stepped, En
 }
 
 /// None: nobody can hold an old cell any more that the count would not see.
-async fn patience(
+async fn others_are_done(
     engine: &Engine,
     rotation: &rotations::Model,
     memo: &mut Memo,
@@ -122,6 +124,7 @@ enum Stage {
 /// alone: replacing it would take the table's lock for nothing.
 async fn put_up_fences(
     engine: &Engine,
+    rotation: &rotations::Model,
     tables: &[planned_tables::Model],
     keys: &[keys::Model],
     stage: Stage,
@@ -134,14 +137,19 @@ async fn put_up_fences(
             if prover.fence_state(&target.shape, &fence).await?.complete {
                 continue;
             }
-            match stage {
-                Stage::Sweeping => target.source.fence(&target.shape, &fence).await?,
-                Stage::Empty => target.source.seal(&target.shape, &fence).await?,
-            }
+            let mut patience = Patience::new(engine, rotation);
+            while !patience.is_over(put_up(&target, &fence, stage).await).await? {}
         }
         prover.release().await?;
     }
     Ok(())
+}
+
+async fn put_up(target: &Target, fence: &Fence, stage: Stage) -> Result<(), SourceError> {
+    match stage {
+        Stage::Sweeping => target.source.fence(&target.shape, fence).await,
+        Stage::Empty => target.source.seal(&target.shape, fence).await,
+    }
 }
 
 /// Planning again is due at once; again and again, without a proof in between, it waits for longer and longer.

@@ -6,6 +6,7 @@ use crate::{
     engine::{Engine, Stop},
     error::EngineError,
     fences,
+    heard::heard,
     pace::Pacer,
     retry::backoff_ms,
     source::{Range, SourceErrorKind},
@@ -61,7 +62,7 @@ enum End {
 /// Does one batch, if it is due. Its failure is recorded in the ledger.
 pub async fn batch(engine: &Engine, batch_id: i64, stop: Stop<'_>) -> Result<Fate, EngineError> {
     engine.ledger.refuse_replaced()?;
-    let Some(claimed) = claim::claim_if_due(engine.ledger.db(), batch_id, &engine.worker).await? else {
+    let Some(claimed) = heard(claim::claim_if_due(engine.ledger.db(), batch_id, &engine.worker)).await? else {
         return Ok(Fate::NotOurs);
     };
     let batch = &claimed.batch;
@@ -77,16 +78,7 @@ pub async fn batch(engine: &Engine, batch_id: i64, stop: Stop<'_>) -> Result<Fat
         () = lost(engine, batch) => Ok(End::Lost),
     };
     match worked {
-        Ok(End::Finished(delta)) => {
-            let txn = engine.ledger.begin().await?;
-            if !report::report_if_held(&txn, batch, delta, slot(batch.id)).await? {
-                txn.rollback().await?;
-                return Ok(Fate::Lost);
-            }
-            txn.commit().await?;
-            close::close_if_nothing_is_open(&engine.ledger, &engine.worker, batch.rotation_id).await?;
-            Ok(Fate::Done)
-        }
+        Ok(End::Finished(delta)) => heard(finish(engine, batch, delta)).await,
         Ok(End::Stopped) => {
             let txn = engine.ledger.begin().await?;
             report::release_if_held(&txn, batch, 0, None).await?;
@@ -96,6 +88,17 @@ pub async fn batch(engine: &Engine, batch_id: i64, stop: Stop<'_>) -> Result<Fat
         Ok(End::Lost) | Err(EngineError::Ledger(LedgerError::LeaseLost)) => Ok(Fate::Lost),
         Err(e) => give_back(engine, &claimed, &e, Was::AtWork).await,
     }
+}
+
+async fn finish(engine: &Engine, batch: &batches::Model, delta: Delta) -> Result<Fate, EngineError> {
+    let txn = engine.ledger.begin().await?;
+    if !report::report_if_held(&txn, batch, delta, slot(batch.id)).await? {
+        txn.rollback().await?;
+        return Ok(Fate::Lost);
+    }
+    txn.commit().await?;
+    close::close_if_nothing_is_open(&engine.ledger, &engine.worker, batch.rotation_id).await?;
+    Ok(Fate::Done)
 }
 
 /// What a batch failed at.
@@ -252,14 +255,8 @@ impl Desk<'_> {
     ) -> Result<Option<End>, EngineError> {
         let (engine, batch) = (self.engine, &self.claimed.batch);
         if !outcome.findings.is_empty() {
-            quarantine::found(
-                engine.ledger.db(),
-                batch.rotation_id,
-                batch.planned_table_id,
-                Some(batch.id),
-                &outcome.findings,
-            )
-            .await?;
+            let (table, findings) = (batch.planned_table_id, &outcome.findings);
+            heard(quarantine::found(engine.ledger.db(), batch.rotation_id, table, Some(batch.id), findings)).await?;
         }
         engine.add_reencrypted(outcome.reencrypted);
         let rows_done = (looked_at as i64).min(batch.rows - self.counted);
@@ -291,6 +288,10 @@ impl Desk<'_> {
         if self.last.is_some_and(|at| at.elapsed() < CHECKPOINT) {
             return Ok(None);
         }
+        heard(self.checkpoint(rate)).await
+    }
+
+    async fn checkpoint(&mut self, rate: Option<f64>) -> Result<Option<End>, EngineError> {
         let (engine, batch) = (self.engine, &self.claimed.batch);
         let txn = engine.ledger.begin().await?;
         let (cursor, slot) = (self.cursor.as_deref(), slot(batch.id));

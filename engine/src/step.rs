@@ -6,11 +6,11 @@ use crate::{
     retry::backoff_ms,
 };
 use reseal_entities::{
-    ledger::{LedgerError, steps},
+    ledger::{LedgerError, claim, steps},
     rotations,
     state::RotationState,
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How a step ended that did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,15 +102,22 @@ where
     result
 }
 
-/// Renews the lease until it is lost.
+/// Renews the lease until it is lost. A ledger that answers with an error is not yet a lost lease: the epoch decides. One
+/// that has said nothing for as long as the lease lasts has let it go to others, and `work` may wait on a connection that
+/// never answers again: so it ends here.
 async fn keep(engine: &Engine, rotation_id: i64, epoch: i64) -> EngineError {
-    loop {
+    let lease = Duration::from_millis(claim::LEASE_MS as u64);
+    let mut heard = Instant::now();
+    while heard.elapsed() < lease {
         tokio::time::sleep(RENEW).await;
-        // A ledger that does not answer for a moment is not yet a lost lease: the epoch decides.
-        if let Ok(false) = steps::renew_if_held(engine.ledger.db(), rotation_id, epoch).await {
-            return LedgerError::LeaseLost.into();
+        let left = lease.saturating_sub(heard.elapsed());
+        match tokio::time::timeout(left, steps::renew_if_held(engine.ledger.db(), rotation_id, epoch)).await {
+            Ok(Ok(false)) => return LedgerError::LeaseLost.into(),
+            Ok(Ok(true) | Err(_)) => heard = Instant::now(),
+            Err(_) => {}
         }
     }
+    LedgerError::LeaseLost.into()
 }
 
 /// Resolves when the worker is asked to stop.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use reseal_queue::Queue;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, warn};
 
 use crate::jobs::{Asked, Shared};
@@ -75,9 +75,15 @@ pub(crate) async fn tidy(queue: &Queue) {
     }
 }
 
+/// A round that hangs on a connection whose other end is gone without a word is given up: the next one takes another.
+const ROUND: Duration = Duration::from_secs(30);
+
 async fn note(what: &str, pulse: &Pulse, round: impl Future<Output = Result<(), String>>) {
-    let result = AssertUnwindSafe(round).catch_unwind().await;
-    match result.unwrap_or_else(|panic| Err(format!("panicked: {}", words(&*panic)))) {
+    let result = match timeout(ROUND, AssertUnwindSafe(round).catch_unwind()).await {
+        Ok(result) => result.unwrap_or_else(|panic| Err(format!("panicked: {}", words(&*panic)))),
+        Err(_) => Err(format!("no answer within {} s", ROUND.as_secs())),
+    };
+    match result {
         Ok(()) => pulse.well(),
         Err(reason) => {
             warn!(reason, "a round of {what} failed; the next one comes");

@@ -7,9 +7,11 @@ use crate::{
     output::count,
 };
 use reseal_config::Config;
+use reseal_entities::ledger::reach;
 use reseal_migration::Outcome;
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 use serde_json::json;
+use std::time::Duration;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -66,9 +68,14 @@ fn source_url(config: &Config, name: &str) -> Result<String, Failure> {
 }
 
 async fn connect(url: &str) -> Result<DatabaseConnection, Failure> {
-    let mut options = ConnectOptions::new(url);
+    let failed = |e: String| Failure::new("source_unreachable", format!("the source cannot be reached: {e}"));
+    let is_sqlite = url.starts_with("sqlite:");
+    let mut options = ConnectOptions::new(if is_sqlite { url } else { "postgres://localhost" });
     options.sqlx_logging(false).max_connections(1).map_sqlx_sqlite_opts(|o| o.create_if_missing(true));
-    options.map_sqlx_postgres_opts(|o| o.extra_float_digits(None)); // poolers refuse the parameter
-    let connected = Database::connect(options).await;
-    connected.map_err(|e| Failure::new("source_unreachable", format!("the source cannot be reached: {e}")))
+    if !is_sqlite {
+        let reached = reach::options(url).map_err(|e| failed(e.to_string()))?;
+        drop(reach::dial(&reached, Duration::from_secs(5)).await.map_err(|e| failed(e.to_string()))?);
+        options.map_sqlx_postgres_opts(move |_| reached.clone());
+    }
+    Database::connect(options).await.map_err(|_| failed("the file cannot be opened".to_owned()))
 }

@@ -14,6 +14,7 @@ mod open;
 mod postgres;
 mod shape;
 mod sqlite;
+mod transaction;
 
 pub use count::{Answer, KeyCount, Question};
 pub use error::{SourceError, SourceErrorKind};
@@ -25,6 +26,7 @@ use fence::{base64_prefixes, base64_starts, fence_name};
 use left_out::LeftOut;
 use needles::Finder;
 use shape::Compare;
+use transaction::begin;
 
 use async_trait::async_trait;
 use reseal_config::Source as SourceConfig;
@@ -405,7 +407,7 @@ pub async fn open(config: &SourceConfig, ledger_url: &str) -> Result<Box<dyn Sou
         return Ok(Box::new(sqlite::Sqlite::open(url, sqlite::same_file(url, ledger_url)).await?));
     }
     let ddl = config.ddl_url.as_ref().unwrap_or(&config.url).expose();
-    Ok(Box::new(postgres::Postgres::open(url, ddl).await?))
+    Ok(Box::new(postgres::Postgres::open(url, ddl, config.silence_max).await?))
 }
 
 /// What holds the mark that says whose a source is.

@@ -1,13 +1,22 @@
 //! Opening a ledger whose commits last.
 
-use super::{LedgerError, file::LedgerFile, pooled::is_pooled};
+use super::{
+    LedgerError,
+    file::LedgerFile,
+    pooled::is_pooled,
+    reach::{self, LASTING, Unreached},
+};
 use crate::identity;
 use sea_orm::{
     ActiveValue::Set,
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
     RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
     sea_query::OnConflict,
-    sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    sqlx::{
+        self, Connection, PgConnection,
+        postgres::PgConnectOptions,
+        sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    },
 };
 use std::{sync::Arc, time::Duration};
 
@@ -36,14 +45,21 @@ impl Ledger {
     }
 
     async fn open(url: &str, connections_max: u32, create: bool) -> Result<Self, LedgerError> {
-        let mut options = ConnectOptions::new(url);
+        let postgres = if url.starts_with("sqlite:") { None } else { Some(dial(url).await?) };
+        // What the driver is told of a PostgreSQL are the options that were read here.
+        let mut options = ConnectOptions::new(if postgres.is_some() { "postgres://localhost" } else { url });
         options
             .sqlx_logging(false)
             .max_connections(connections_max)
             .connect_timeout(Duration::from_secs(5))
             .acquire_timeout(Duration::from_secs(10))
-            // Poolers refuse the parameter, and there are no floats.
-            .map_sqlx_postgres_opts(|o| o.extra_float_digits(None))
+            .map_sqlx_postgres_opts(move |o| postgres.clone().unwrap_or(o))
+            .map_sqlx_postgres_pool_opts(|pool| {
+                pool.after_connect(|connection, _| Box::pin(settle(connection)))
+                    .test_before_acquire(false)
+                    .before_acquire(|connection, _| Box::pin(async { Ok(reach::answers(connection).await) }))
+                    .after_release(|connection, _| Box::pin(async { Ok(reach::answers(connection).await) }))
+            })
             .map_sqlx_sqlite_opts(move |o| {
                 o.create_if_missing(create)
                     .journal_mode(SqliteJournalMode::Wal)
@@ -172,18 +188,37 @@ fn make_private(url: &str) {
     }
 }
 
-/// Why a ledger could not be opened, in words that help; a driver's own do not.
+/// What the ledger's statements mean, and what its transactions see, is no setting's to say. Its tables are found by
+/// the role's own search path.
+const SETTINGS: &str = "SET standard_conforming_strings = on; SET transform_null_equals = off; \
+    SET default_transaction_isolation = 'read committed'; SET client_min_messages = error";
+
+async fn settle(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("{SETTINGS}; {LASTING}"))).execute(connection).await.map(|_| ())
+}
+
+/// Asks once, in order to hear at once why a ledger cannot be reached: the pool would try for seconds, and then say
+/// that it ran out of time.
+async fn dial(url: &str) -> Result<PgConnectOptions, LedgerError> {
+    let refuse = |e: Unreached| {
+        LedgerError::refused("ledger_unreachable", format!("the ledger cannot be opened: {e}; check ledger.url"))
+    };
+    let options = reach::options(url).map_err(refuse)?;
+    let connection = reach::dial(&options, Duration::from_secs(5)).await.map_err(refuse)?;
+    drop(connection.close().await);
+    Ok(options)
+}
+
+/// Why a ledger's file could not be opened, in words that help; a driver's own do not.
 fn unreachable(error: DbErr) -> LedgerError {
     let code = match &error {
         DbErr::Conn(RuntimeErr::SqlxError(e)) => e.as_database_error().and_then(|e| e.code()).map(|c| c.into_owned()),
         _ => None,
     };
     let reason = match code.as_deref() {
-        Some("28P01" | "28000") => "the login was refused",
-        Some("3D000") => "there is no such database",
         Some("14") => "the file cannot be opened, or its folder does not exist",
         Some("26") => "the file is not a SQLite database",
-        _ => "nothing answers there, or it does not take connections",
+        _ => "the connection failed",
     };
     LedgerError::refused("ledger_unreachable", format!("the ledger cannot be opened: {reason}; check ledger.url"))
 }

@@ -31,6 +31,7 @@ pub mod pooled;
 pub mod presence;
 pub mod prove;
 pub mod quarantine;
+pub mod reach;
 pub mod read;
 pub mod report;
 pub mod retry;

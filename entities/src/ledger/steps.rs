@@ -60,6 +60,24 @@ pub async fn renew_if_held(db: &impl ConnectionTrait, rotation_id: i64, epoch: i
     Ok(renewed.rows_affected == 1)
 }
 
+/// Says what a step that is held waits for, or with none that it waits no more. Changes nothing when somebody else
+/// holds it by now.
+pub async fn note_if_held(
+    db: &impl ConnectionTrait,
+    rotation_id: i64,
+    epoch: i64,
+    waits_for: Option<(&str, &str)>,
+) -> Result<(), LedgerError> {
+    rotations::Entity::update_many()
+        .col_expr(rotations::Column::StepCode, Expr::value(waits_for.map(|(code, _)| code.to_owned())))
+        .col_expr(rotations::Column::StepDetail, Expr::value(waits_for.map(|(_, detail)| detail.to_owned())))
+        .filter(rotations::Column::Id.eq(rotation_id))
+        .filter(rotations::Column::StepEpoch.eq(epoch))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
 /// Until when an ended rotation of this keyset may still have somebody at one of its steps: whoever held
 /// it when it was cancelled or turned round finds out when it renews, and its lease says when at the latest. A lease that
 /// lies further ahead than any is by a clock that was wrong: a whole one is waited for instead, from now.

@@ -49,18 +49,28 @@ fn causes() -> BTreeSet<String> {
 }
 
 fn codes() -> BTreeSet<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut files = Vec::new();
-    PLACES.iter().for_each(|place| sources(&root.join(place), &mut files));
+    let mut codes = made_in(&PLACES, &MAKERS);
     // `Problem::invalid` makes this one.
-    let mut codes = BTreeSet::from(["invalid_request".to_owned()]);
+    codes.insert("invalid_request".to_owned());
     codes.extend(causes());
+    codes
+}
+
+/// What steps of the engine fail with or wait for: the page has those that an operator meets most.
+fn codes_of_steps() -> BTreeSet<String> {
+    made_in(&["engine/src"], &[("refused(", 0), ("code: ", 0)])
+}
+
+fn made_in(places: &[&str], makers: &[(&str, usize)]) -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let (mut files, mut codes) = (Vec::new(), BTreeSet::new());
+    places.iter().for_each(|place| sources(&root.join(place), &mut files));
     for file in files {
         let text = fs::read_to_string(&file).expect("a source");
         // As the formatter may break lines anywhere.
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        for (maker, nth) in MAKERS {
-            codes.extend(text.split(maker).skip(1).filter_map(|rest| literal(rest, nth)));
+        for (maker, nth) in makers {
+            codes.extend(text.split(maker).skip(1).filter_map(|rest| literal(rest, *nth)));
         }
     }
     codes
@@ -87,7 +97,7 @@ fn every_code_that_the_sources_make_stands_in_the_page() {
 
 #[test]
 fn the_page_invents_no_code() {
-    let codes = codes();
+    let codes = &codes() | &codes_of_steps();
     let told = PAGE.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let told = told.filter(|code| !code.ends_with('…'));
     let invented: Vec<_> = told.filter(|code| !codes.contains(*code)).collect();

@@ -224,8 +224,11 @@ async fn a_cell_under_a_key_that_only_the_backup_knows_is_not_taken_for_a_plaint
     site.engine.keyring.create("tester", "default").await.unwrap();
     let id = site.request().await;
     let status = site.drive(id, |s| s.code.is_some()).await;
-    assert_eq!((status.code.as_deref(), status.new_key.is_none()), (Some("keys_to_recover"), true));
+    assert_eq!((status.code.as_deref(), status.new_key.is_none()), (Some("source_owned"), true));
+    let accept = async || reseal_engine::check::accept_source(&site.engine, "tester", "app").await;
+    assert_eq!(accept().await.unwrap_err().code(), "keys_to_recover");
     assert_eq!(site.engine.keyring.recover("tester").await.unwrap().len(), 2);
+    accept().await.unwrap();
     site.drive_to(id, RotationState::Completed).await;
     all_native(&site, 30).await;
 }

@@ -67,7 +67,7 @@ async fn a_dry_run_names_what_would_stop_a_rotation(backend: DbBackend) {
     site.set_message(1, Some(b"plain".to_vec())).await.unwrap();
 
     let db = site.engine.ledger.db();
-    reseal_entities::ledger::writers::beat(db, "app-1", "default", 5, 5_000).await.unwrap();
+    reseal_entities::ledger::writers::beat(db, "app-1", "default", 5, 0).await.unwrap();
 
     let said = dry_run(&site.engine, "default", None).await.unwrap();
 

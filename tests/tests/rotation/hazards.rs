@@ -113,6 +113,8 @@ async fn a_ledger_from_before_an_adoption_ends_its_rotation_and_stops_no_update(
     site.engine = Engine::open(config, ledger, "restored".into()).await.unwrap().into();
     site.engine.keyring.create("tester", "default").await.unwrap();
     assert_eq!(site.engine.keyring.recover("tester").await.unwrap().len(), 1);
+    // The source says that another ledger was here last: a person says that this one takes over.
+    check::accept_source(&site.engine, "tester", "app").await.unwrap();
     let id = site.request().await;
     site.drive(id, |s| s.new_key.as_ref().is_some_and(|k| k.state == KeyState::Active)).await;
     site.sql("UPDATE notes SET id = 1000 WHERE id = 0").await; // every cell of it NULL

@@ -129,6 +129,7 @@ impl Site {
             ddl_url: None,
             ignore_columns: Vec::new(),
             replica_lag_max: Default::default(),
+            silence_max: Duration::from_secs(60),
         }];
         config.rotation.batch_rows = 50;
         config.rotation.chunk_rows = ChunkRows::Fixed(17);

@@ -82,7 +82,7 @@ fn stale(shape: &Shape, active: &Header) -> String {
 
 /// What is stored, as bytes.
 pub(super) fn stored(expression: &str, text: bool) -> String {
-    if text { format!("convert_to({expression}, 'UTF8')") } else { expression.to_owned() }
+    if text { format!("pg_catalog.convert_to({expression}, 'UTF8')") } else { expression.to_owned() }
 }
 
 /// Each column as a value under no name, by what its name is in `from`.
@@ -93,7 +93,8 @@ fn cells(shape: &Shape, from: &str) -> String {
 
 /// A row's place and the transaction that wrote it there: no two versions of a row share both. Neither is made of a
 /// value.
-pub(super) const VERSION: &str = "t.ctid::text || '/' || t.xmin::text";
+pub(super) const VERSION: &str =
+    "(t.ctid::pg_catalog.text OPERATOR(pg_catalog.||) '/' OPERATOR(pg_catalog.||) t.xmin::pg_catalog.text)";
 
 /// The version as one more column, or nothing.
 fn version_of(shape: &Shape) -> &'static str {

@@ -5,10 +5,12 @@
 
 use super::*;
 use sqlx::Connection;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use watch::Backend;
 
-/// The tests of a whole table's worth of rows may take a while; taking the lock may not.
-const SESSION_DDL: &str = "SET bytea_output = 'hex'; SET lock_timeout = '1s'; SET statement_timeout = 0; SET application_name = 'reseal fence'";
+/// Of the function itself, since a writer's session has settings of its own: with other rules for literals, or with
+/// operators of its own in its path, it would never be refused.
+const SETTINGS: [&str; 2] = ["search_path=pg_catalog, pg_temp", "standard_conforming_strings=on"];
 
 /// What is wrong with a new value; NULL or false: nothing.
 fn refused(fence: &Fence, value: &str) -> String {
@@ -57,7 +59,10 @@ pub(super) fn trigger_sql(shape: &Shape, fence: &Fence) -> Vec<String> {
         quote.insert(1, '_');
     }
     vec![
-        format!("CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS {quote}{body}{quote}"),
+        format!(
+            "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql {} AS {quote}{body}{quote}",
+            SETTINGS.map(|s| format!("SET {}", s.replacen('=', " = ", 1))).join(" ")
+        ),
         format!(
             "CREATE OR REPLACE TRIGGER {name} BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {function}()"
         ),
@@ -78,57 +83,74 @@ pub(super) fn constraint_sql(shape: &Shape, fence: &Fence) -> Vec<String> {
     ]
 }
 
-pub(super) async fn connect(ddl_url: &str) -> Result<PgConnection, SourceError> {
-    let mut connection = quiet(ddl_url)?.connect().await?;
-    sqlx::raw_sql(SESSION_DDL).execute(&mut connection).await?;
-    Ok(connection)
+pub(super) async fn connect(ddl: &Watch) -> Result<PgConnection, SourceError> {
+    super::connect::connect(&ddl.options, Kind::Fencing).await
 }
 
-/// All of `statements` or none, tried again while a writer holds the table.
-async fn run(ddl_url: &str, statements: &[String]) -> Result<(), SourceError> {
-    let mut connection = connect(ddl_url).await?;
-    let attempt = async |connection: &mut PgConnection| -> Result<(), SourceError> {
-        let mut txn = connection.begin().await?;
-        for sql in statements {
-            sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(&mut *txn).await?;
+/// Looks at the table's locks in a row, and tries in a row, before somebody else has to wait.
+const LOOKS: usize = 8;
+
+/// All of `statements` or none. Tried for a moment each time, and not at all while a lock that is in the way has been
+/// held for long: everybody behind a waiting one would wait with it.
+async fn run(
+    ddl: &Watch,
+    (schema, table): (&str, &str),
+    against: &str,
+    statements: &[String],
+) -> Result<(), SourceError> {
+    let mut connection = connect(ddl).await?;
+    let backend = Backend::of(&mut connection).await?;
+    let (mut seen, mut found) = (HashSet::new(), Vec::new());
+    for pause in crate::retry::pauses(LOOKS) {
+        found = locks::holders(&mut connection, (schema, table), against).await?;
+        if !found.iter().any(|h| h.is_old(&seen)) {
+            let attempt = async {
+                let mut txn = connection.begin().await?;
+                for sql in statements {
+                    sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(&mut *txn).await?;
+                }
+                Ok(txn.commit().await?)
+            };
+            match ddl.over(&backend, attempt).await {
+                Err(e) if e.is(SourceErrorKind::Transient) && e.code != "source_silent" => {}
+                done => return done,
+            }
         }
-        Ok(txn.commit().await?)
-    };
-    for pause in crate::retry::pauses(12) {
-        match attempt(&mut connection).await {
-            Err(e) if e.is(SourceErrorKind::Transient) => tokio::time::sleep(pause).await,
-            done => return done,
-        }
+        seen.extend(found.iter().map(|h| h.transaction().to_owned()));
+        tokio::time::sleep(pause).await;
     }
-    attempt(&mut connection).await
+    Err(locks::waits_for(&format!("{}.{}", quoted(schema), quoted(table)), &found))
 }
 
-pub(super) async fn put_up(ddl_url: &str, shape: &Shape, fence: &Fence) -> Result<(), SourceError> {
-    run(ddl_url, &trigger_sql(shape, fence)).await
+pub(super) async fn put_up(ddl: &Watch, shape: &Shape, fence: &Fence) -> Result<(), SourceError> {
+    run(ddl, (&shape.schema, &shape.table), locks::AGAINST_TRIGGER, &trigger_sql(shape, fence)).await
 }
 
 /// The constraint is added and validated in two transactions: validating under the first one's lock
 /// would stop every writer for as long as the table is long.
-pub(super) async fn seal(ddl_url: &str, shape: &Shape, fence: &Fence) -> Result<(), SourceError> {
-    for statement in constraint_sql(shape, fence) {
-        run(ddl_url, &[statement]).await?;
+pub(super) async fn seal(ddl: &Watch, shape: &Shape, fence: &Fence) -> Result<(), SourceError> {
+    let against = [locks::AGAINST_CONSTRAINT, locks::AGAINST_VALIDATION];
+    for (statement, against) in constraint_sql(shape, fence).into_iter().zip(against) {
+        run(ddl, (&shape.schema, &shape.table), against, &[statement]).await?;
     }
     Ok(())
 }
 
-pub(super) async fn take_down(ddl_url: &str, schema: &str, table: &str, column: &str) -> Result<(), SourceError> {
+pub(super) async fn take_down(ddl: &Watch, schema: &str, table: &str, column: &str) -> Result<(), SourceError> {
     let name = quoted(&fence_name(schema, table, column));
-    let (function, table) = (format!("{}.{name}", quoted(schema)), format!("{}.{}", quoted(schema), quoted(table)));
+    let (function, quoted_table) =
+        (format!("{}.{name}", quoted(schema)), format!("{}.{}", quoted(schema), quoted(table)));
     let statements = [
-        format!("ALTER TABLE IF EXISTS {table} DROP CONSTRAINT IF EXISTS {name}"),
+        format!("ALTER TABLE IF EXISTS {quoted_table} DROP CONSTRAINT IF EXISTS {name}"),
         format!("DROP FUNCTION IF EXISTS {function}() CASCADE"), // its trigger with it
     ];
-    run(ddl_url, &statements).await
+    run(ddl, (schema, table), locks::AGAINST_CONSTRAINT, &statements).await
 }
 
 /// Also of every partition: rows live there, and what was attached or altered by hand counts.
 const STATE: &str = "
     SELECT t.tgenabled::text, p.prosrc, pg_get_triggerdef(t.oid), k.convalidated, pg_get_constraintdef(k.oid),
+           coalesce(p.proconfig, '{}')::text[],
            (SELECT count(*) FROM pg_partition_tree(c.oid) part
             LEFT JOIN pg_trigger pt ON pt.tgrelid = part.relid AND pt.tgname = $3 AND pt.tgfoid = t.tgfoid
             WHERE c.relkind = 'p' AND pt.tgenabled IS DISTINCT FROM 'A')
@@ -157,20 +179,22 @@ pub(super) async fn state(
     let (enabled, source, trigger): (Option<String>, Option<String>, Option<String>) =
         (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     let (validated, constraint): (Option<bool>, Option<String>) = (row.try_get(3)?, row.try_get(4)?);
-    let partitions_without: i64 = row.try_get(5)?;
+    let (settings, partitions_without): (Vec<String>, i64) = (row.try_get(5)?, row.try_get(6)?);
     let (_, body) = function(shape, fence);
     let detail = match (&enabled, &source) {
         (None, _) => "there is no trigger",
         (Some(enabled), _) if enabled != "A" => "the trigger is switched off, or not ENABLE ALWAYS",
         _ if partitions_without > 0 => "the trigger is switched off or missing on a partition",
-        (_, Some(source)) if *source != body => "the trigger is another one",
+        (_, Some(source)) if *source != body || settings != SETTINGS => "the trigger is another one",
         _ if validated != Some(true) => "the constraint is missing or not validated",
         _ if !constraint.as_deref().is_some_and(|text| says(text, fence)) => "the constraint is another one",
         _ => "",
     };
     let stands = enabled.is_some() || constraint.is_some();
     let definitions = [source.clone().unwrap_or_default(), constraint.clone().unwrap_or_default()];
-    let parts = [enabled, source, trigger, validated.map(|v| v.to_string()), constraint].map(Option::unwrap_or_default);
+    let settings = Some(settings.join("\n"));
+    let parts = [enabled, source, settings, trigger, validated.map(|v| v.to_string()), constraint];
+    let parts = parts.map(Option::unwrap_or_default);
     Ok(FenceState {
         complete: detail.is_empty(),
         stands,
@@ -195,7 +219,7 @@ fn says(constraint: &str, fence: &Fence) -> bool {
 }
 
 /// What the everyday role and the fencing role lack.
-pub(super) async fn missing_rights(pool: &PgPool, ddl_url: &str, shape: &Shape) -> Result<Vec<String>, SourceError> {
+pub(super) async fn missing_rights(pool: &PgPool, ddl: &Watch, shape: &Shape) -> Result<Vec<String>, SourceError> {
     let (table, mut missing) = (table_of(shape), Vec::new());
     for right in ["SELECT", "UPDATE"] {
         let has: bool = sqlx::query_scalar("SELECT has_table_privilege($1, $2)")
@@ -217,7 +241,7 @@ pub(super) async fn missing_rights(pool: &PgPool, ddl_url: &str, shape: &Shape) 
             "the source is read-only: default_transaction_read_only is on for its server, database or role".into(),
         );
     }
-    let mut ddl = connect(ddl_url).await?;
+    let mut ddl = connect(ddl).await?;
     let owns = "SELECT pg_has_role(c.relowner, 'USAGE'), has_schema_privilege(n.nspname, 'CREATE') \
                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
     let row = sqlx::query(owns).persistent(false).bind(&shape.schema).bind(&shape.table).fetch_one(&mut ddl).await?;

@@ -14,7 +14,7 @@ pub(super) async fn takes_null(pool: &PgPool, shape: &Shape, column: &str) -> Re
 fn here(shape: &Shape, key: &str, column: &str) -> Result<(String, Vec<String>), SourceError> {
     let (is_key, binds) = is_key(shape, key, 2)?;
     let stored = stored(&format!("t.{}", quoted(column)), shape.column(column)?.is_text());
-    Ok((format!("WHERE {is_key} AND {stored} = $1"), binds))
+    Ok((format!("WHERE {is_key} AND {stored} {EQUALS} $1"), binds))
 }
 
 pub(super) async fn set_null(
@@ -26,7 +26,9 @@ pub(super) async fn set_null(
 ) -> Result<bool, SourceError> {
     let (here, binds) = here(shape, key, column)?;
     let sql = format!("UPDATE {} AS t SET {} = NULL {here}", table_of(shape), quoted(column));
-    let done = binds.iter().fold(query(sql).bind(old), |q, b| q.bind(b)).execute(pool).await?;
+    let mut txn = session::begin_as_the_role(pool).await?;
+    let done = binds.iter().fold(query(sql).bind(old), |q, b| q.bind(b)).execute(&mut *txn).await?;
+    txn.commit().await?;
     Ok(done.rows_affected() == 1)
 }
 
@@ -55,8 +57,10 @@ pub(super) async fn delete_row(
     let Some(row) = found.map(|row| row.try_get::<String, _>(0)).transpose()? else { return Ok(None) };
     let before = changes(txn).await?;
     let sql = format!("DELETE FROM {table} AS t {here}");
+    sqlx::raw_sql(session::THE_ROLES).execute(&mut *txn).await?;
     let gone = binds.iter().fold(query(sql).bind(old), |q, b| q.bind(b)).execute(&mut *txn).await?;
     sqlx::raw_sql("SET CONSTRAINTS ALL IMMEDIATE").execute(&mut *txn).await?;
+    sqlx::raw_sql("SET LOCAL search_path = pg_catalog, pg_temp").execute(&mut *txn).await?;
     if gone.rows_affected() != 1 {
         return Err(SourceError::refused(
             "write_ignored",

@@ -6,11 +6,14 @@
 
 use super::*;
 
+/// Qualified, as every name in a statement that writes: see [`session::begin_as_the_role`].
+pub(super) const EQUALS: &str = "OPERATOR(pg_catalog.=)";
+
 /// A key column's canonical text.
 pub(super) fn text_of(ty: KeyType, expression: &str) -> String {
     match ty {
-        KeyType::Bytes | KeyType::UuidBytes => format!("encode({expression}, 'hex')"),
-        KeyType::Integer | KeyType::Uuid | KeyType::Text => format!("{expression}::text"),
+        KeyType::Bytes | KeyType::UuidBytes => format!("pg_catalog.encode({expression}, 'hex')"),
+        KeyType::Integer | KeyType::Uuid | KeyType::Text => format!("{expression}::pg_catalog.text"),
     }
 }
 
@@ -18,9 +21,9 @@ pub(super) fn text_of(ty: KeyType, expression: &str) -> String {
 pub(super) fn from_text(ty: KeyType, expression: &str) -> String {
     match ty {
         KeyType::Integer => format!("{expression}::bigint"),
-        KeyType::Uuid => format!("{expression}::uuid"),
+        KeyType::Uuid => format!("{expression}::pg_catalog.uuid"),
         KeyType::Text => expression.to_owned(),
-        KeyType::Bytes | KeyType::UuidBytes => format!("decode({expression}, 'hex')"),
+        KeyType::Bytes | KeyType::UuidBytes => format!("pg_catalog.decode({expression}, 'hex')"),
     }
 }
 
@@ -48,7 +51,7 @@ pub(super) fn tuple(shape: &Shape, alias: &str) -> String {
 
 /// The same of bound texts, from parameter `first` on.
 pub(super) fn bound(shape: &Shape, first: usize) -> String {
-    let part = |(i, k): (usize, &KeyColumn)| from_text(k.ty, &format!("${}::text", first + i));
+    let part = |(i, k): (usize, &KeyColumn)| from_text(k.ty, &format!("${}::pg_catalog.text", first + i));
     let parts = shape.key.iter().enumerate().map(part).collect::<Vec<_>>().join(", ");
     if shape.key.len() == 1 { parts } else { format!("({parts})") }
 }
@@ -67,7 +70,7 @@ pub(super) fn in_range(shape: &Shape, range: &Range, first: usize) -> Result<(St
 
 /// `t.{key} = {$first …}`.
 pub(super) fn is_key(shape: &Shape, key: &str, first: usize) -> Result<(String, Vec<String>), SourceError> {
-    Ok((format!("{} = {}", tuple(shape, "t."), bound(shape, first)), shape.split_key(key)?))
+    Ok((format!("{} {EQUALS} {}", tuple(shape, "t."), bound(shape, first)), shape.split_key(key)?))
 }
 
 /// `t."a", t."b" DESC`: the order of a key, always the index's own.
@@ -76,7 +79,7 @@ pub(super) fn order(shape: &Shape, descending: bool) -> String {
     shape.key.iter().map(|k| format!("t.{}{direction}", quoted(&k.name))).collect::<Vec<_>>().join(", ")
 }
 
-/// `(SELECT … FROM unnest($1::text[], …)) v` with the keys as `k0, k1 …` of their own types and after
+/// `(SELECT … FROM ROWS FROM (unnest($1::text[]), …)) v` with the keys as `k0, k1 …` of their own types and after
 /// them `more` as they are, and the arrays of the keys to bind first.
 pub(super) fn unnest<'k>(
     shape: &Shape,
@@ -91,17 +94,21 @@ pub(super) fn unnest<'k>(
     }
     let arity = shape.key.len();
     let types = std::iter::repeat_n("text", arity).chain(more.iter().map(|(_, ty)| *ty));
-    let arrays = types.enumerate().map(|(i, ty)| format!("${}::{ty}[]", i + 1)).collect::<Vec<_>>().join(", ");
+    let arrays = types
+        .enumerate()
+        .map(|(i, ty)| format!("pg_catalog.unnest(${}::pg_catalog.{ty}[])", i + 1))
+        .collect::<Vec<_>>()
+        .join(", ");
     let more: Vec<&str> = more.iter().map(|(name, _)| name.as_str()).collect();
     let texts: Vec<String> = (0..arity).map(|i| format!("k{i}")).collect();
     let names = texts.iter().map(String::as_str).chain(more.iter().copied()).collect::<Vec<_>>().join(", ");
     let typed =
         shape.key.iter().zip(&texts).map(|(k, text)| format!("{} AS {text}", from_text(k.ty, &format!("u.{text}"))));
     let selected = typed.chain(more.iter().map(|m| (*m).to_owned())).collect::<Vec<_>>().join(", ");
-    Ok((format!("(SELECT {selected} FROM unnest({arrays}) AS u({names})) AS v"), parts))
+    Ok((format!("(SELECT {selected} FROM ROWS FROM ({arrays}) AS u({names})) AS v"), parts))
 }
 
 pub(super) fn same_key(shape: &Shape) -> String {
-    let same = shape.key.iter().enumerate().map(|(i, k)| format!("t.{} = v.k{i}", quoted(&k.name)));
+    let same = shape.key.iter().enumerate().map(|(i, k)| format!("t.{} {EQUALS} v.k{i}", quoted(&k.name)));
     same.collect::<Vec<_>>().join(" AND ")
 }

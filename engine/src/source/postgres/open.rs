@@ -30,7 +30,7 @@ pub(super) async fn transactions(pool: &PgPool) -> Result<Vec<OpenTransaction>, 
 /// whoever made it and however. `local`: standbys are asked on their own, and one that is away must not hang this.
 /// The timeline belongs to the position: a server that was promoted since has a log of its own.
 pub(super) async fn flush(pool: &PgPool) -> Result<String, SourceError> {
-    let mut txn = pool.begin().await?;
+    let mut txn = begin(pool, "BEGIN".to_owned()).await?;
     sqlx::raw_sql("SET LOCAL synchronous_commit = local").execute(&mut *txn).await?;
     let position =
         "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint, pg_logical_emit_message(true, 'reseal', '')::text";

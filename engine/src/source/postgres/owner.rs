@@ -49,8 +49,8 @@ pub(super) async fn sight(connection: &mut PgConnection) -> Result<Sight, Source
 }
 
 /// Writes the mark where `over` agrees to what is there, in one transaction.
-pub(super) async fn write(ddl_url: &str, schema: Option<&str>, to: &Mark, over: Over<'_>) -> Result<bool, SourceError> {
-    let mut connection = super::fence::connect(ddl_url).await?;
+pub(super) async fn write(ddl: &Watch, schema: Option<&str>, to: &Mark, over: Over<'_>) -> Result<bool, SourceError> {
+    let mut connection = super::fence::connect(ddl).await?;
     let mut txn = connection.begin().await?;
     sqlx::raw_sql(AssertSqlSafe(format!(
         "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; SET LOCAL synchronous_commit = on; \
@@ -99,20 +99,19 @@ async fn home(connection: &mut PgConnection) -> Result<String, SourceError> {
 }
 
 /// Whether this database is the one at another address: a lock that is taken here is seen there. Writes nothing.
-pub(super) async fn is_at(url: &str, address: &str) -> Result<bool, SourceError> {
-    let here = quiet(url)?;
-    let at = address.strip_suffix(&format!("/{}", database_of(&here))).and_then(|at| at.rsplit_once(':'));
+pub(super) async fn is_at(here: &PgConnectOptions, address: &str) -> Result<bool, SourceError> {
+    let at = address.strip_suffix(&format!("/{}", database_of(here))).and_then(|at| at.rsplit_once(':'));
     let Some((host, Ok(port))) = at.map(|(host, port)| (host, port.parse::<u16>())) else { return Ok(false) };
     let there = if host.starts_with('/') { here.clone().socket(host) } else { here.clone().host(host) }.port(port);
     let mut key = [0u8; 8];
     getrandom::fill(&mut key)
         .map_err(|_| SourceError::refused("no_randomness", "the operating system gave no randomness"))?;
     let lock = format!("SELECT pg_catalog.pg_try_advisory_lock({})", i64::from_be_bytes(key));
-    let mut here = here.connect().await?;
+    let mut here = connect::connect(here, Kind::Everyday).await?;
     let taken: bool = query(lock.clone()).fetch_one(&mut here).await?.try_get(0)?;
     // What does not answer there is simply not known to be the same.
     let asked = async {
-        let mut there = there.connect().await.ok()?;
+        let mut there = connect::connect(&there, Kind::Everyday).await.ok()?;
         let free: bool = query(lock).fetch_one(&mut there).await.ok()?.try_get(0).ok()?;
         there.close().await.ok()?;
         Some(!free)
@@ -122,14 +121,13 @@ pub(super) async fn is_at(url: &str, address: &str) -> Result<bool, SourceError>
     Ok(taken && seen)
 }
 
-/// Host, port and database of a URL.
-pub(super) fn address_of(url: &str) -> Result<String, SourceError> {
-    let options = quiet(url)?;
+/// Host, port and database that a URL leads to.
+pub(super) fn address_of(options: &PgConnectOptions) -> String {
     let host = match options.get_socket() {
         Some(socket) => socket.display().to_string(),
         None => options.get_host().to_lowercase(),
     };
-    Ok(format!("{host}:{}/{}", options.get_port(), database_of(&options)))
+    format!("{host}:{}/{}", options.get_port(), database_of(options))
 }
 
 fn database_of(options: &PgConnectOptions) -> String {

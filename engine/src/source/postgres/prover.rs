@@ -7,11 +7,13 @@ use super::{
 };
 use reseal_keyring::Format;
 use sqlx::Connection;
+use watch::Backend;
 
 /// One session. While it holds tables it is inside a transaction; dropping it ends both.
 pub(super) struct Session {
-    pool: PgPool,
     connection: PgConnection,
+    backend: Backend,
+    watch: Watch,
     /// It is inside a transaction that holds tables.
     holds: bool,
     /// What is counted and then scanned is seen at one moment.
@@ -19,17 +21,38 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) async fn open(pool: &PgPool) -> Result<Self, SourceError> {
-        Ok(Self { pool: pool.clone(), connection: endless(pool).await?, holds: false, moment: None })
+    pub(super) async fn open(watch: &Watch) -> Result<Self, SourceError> {
+        let opened = async {
+            let mut connection = endless(&watch.options).await?;
+            let backend = Backend::of(&mut connection).await?;
+            let watch = watch.clone();
+            Ok(Self { connection, backend, watch, holds: false, moment: None })
+        };
+        watch.within(opened).await
     }
 
-    pub(super) fn connection(&mut self) -> &mut PgConnection {
-        &mut self.connection
+    /// One value of one row, whatever time it takes.
+    pub(super) async fn one<T>(&mut self, query: Query<'_, Db, PgArguments>) -> Result<T, SourceError>
+    where
+        T: for<'r> sqlx::Decode<'r, Db> + sqlx::Type<Db>,
+    {
+        let ask = query.fetch_one(&mut self.connection);
+        Ok(self.watch.over(&self.backend, async { Ok(ask.await?) }).await?.try_get(0)?)
+    }
+
+    /// Cells by the key that their header names.
+    pub(super) async fn census(
+        &mut self,
+        shape: &Shape,
+        column: &CellColumn,
+        known: &[Header],
+    ) -> Result<Vec<KeyCount>, SourceError> {
+        self.watch.over(&self.backend, census(&mut self.connection, shape, column, known)).await
     }
 }
 
 /// Cells by the key that their header names.
-pub(super) async fn census(
+async fn census(
     connection: &mut PgConnection,
     shape: &Shape,
     column: &CellColumn,
@@ -62,11 +85,16 @@ impl Prover for Session {
         }
         let moment = match self.moment.take() {
             Some(moment) => moment,
-            None => Moment::now(&self.pool).await?,
+            None => Moment::now(&self.watch.options).await?,
         };
         moment.enter(&mut self.connection, "").await?;
         self.moment = Some(moment);
-        let counted = query(sql).fetch_one(&mut self.connection).await;
+        let ask = query(sql).fetch_one(&mut self.connection);
+        let counted = match self.watch.over(&self.backend, async { Ok(ask.await?) }).await {
+            // Nothing more is said over that connection, and nothing heard.
+            Err(e) if e.code == "source_silent" => return Err(e),
+            counted => counted,
+        };
         sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await?;
         count::answers(&counted?, questions)
     }
@@ -79,15 +107,16 @@ impl Prover for Session {
         rows: u32,
         bytes: i64,
     ) -> Result<Vec<Row>, SourceError> {
-        super::cells::read(&mut self.connection, shape, range, active, rows, bytes).await
+        let read = super::cells::read(&mut self.connection, shape, range, active, rows, bytes);
+        self.watch.over(&self.backend, read).await
     }
 
     async fn fence_state(&mut self, shape: &Shape, fence: &Fence) -> Result<FenceState, SourceError> {
-        fence::state(&mut self.connection, shape, fence).await
+        self.watch.over(&self.backend, fence::state(&mut self.connection, shape, fence)).await
     }
 
     async fn fingerprint(&mut self, shape: &Shape) -> Result<String, SourceError> {
-        shape::fingerprint_now(&mut self.connection, shape).await
+        self.watch.over(&self.backend, shape::fingerprint_now(&mut self.connection, shape)).await
     }
 
     async fn strays(
@@ -98,7 +127,7 @@ impl Prover for Session {
         patience: Option<Duration>,
     ) -> Result<Strays, SourceError> {
         let left_out = LeftOut::new(registered, ignored);
-        scan::strays(&self.pool, self.moment.take(), &left_out, headers, patience).await
+        scan::strays(&self.watch, self.moment.take(), &left_out, headers, patience).await
     }
 
     async fn let_go_of_moment(&mut self) -> Result<(), SourceError> {
@@ -132,13 +161,18 @@ impl Prover for Session {
     }
 
     async fn still_there(&mut self) -> Result<(), SourceError> {
-        Ok(query("SELECT 1".to_owned()).execute(&mut self.connection).await.map(|_| ())?)
+        let ask = query("SELECT 1".to_owned()).execute(&mut self.connection);
+        self.watch.within(async { Ok(ask.await.map(|_| ())?) }).await
     }
 
     async fn release(self: Box<Self>) -> Result<(), SourceError> {
-        if let Some(moment) = self.moment {
-            moment.end().await?;
-        }
-        Ok(self.connection.close().await?)
+        let Self { connection, watch, moment, .. } = *self;
+        let close = async {
+            if let Some(moment) = moment {
+                moment.end().await?;
+            }
+            Ok(connection.close().await?)
+        };
+        watch.within(close).await
     }
 }

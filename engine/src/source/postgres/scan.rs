@@ -16,6 +16,7 @@ use super::{
 use futures::TryStreamExt;
 use sqlx::{Connection, ValueRef};
 use std::collections::{HashSet, VecDeque};
+use watch::Backend;
 
 /// So much of a value is held at once.
 const WINDOW: usize = 4 << 20;
@@ -35,8 +36,8 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    pub(super) async fn now(pool: &PgPool) -> Result<Self, SourceError> {
-        let mut keeper = endless(pool).await?;
+    pub(super) async fn now(options: &PgConnectOptions) -> Result<Self, SourceError> {
+        let mut keeper = endless(options).await?;
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp";
         sqlx::raw_sql(begin).execute(&mut keeper).await?;
         let sql = "SELECT pg_catalog.pg_export_snapshot(), \
@@ -61,12 +62,8 @@ impl Moment {
 }
 
 /// A session without the everyday limits.
-pub(super) async fn endless(pool: &PgPool) -> Result<PgConnection, SourceError> {
-    let mut connection = fresh(pool).await?;
-    sqlx::raw_sql("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
-        .execute(&mut connection)
-        .await?;
-    Ok(connection)
+pub(super) async fn endless(options: &PgConnectOptions) -> Result<PgConnection, SourceError> {
+    fresh(options, Kind::Counting).await
 }
 
 /// What became of the look at one table.
@@ -97,13 +94,25 @@ struct Scan<'a> {
 
 /// Looks at every table that `left_out` leaves, at `moment` or now.
 pub(super) async fn strays(
-    pool: &PgPool,
+    watch: &Watch,
     moment: Option<Moment>,
     left_out: &LeftOut<'_>,
     headers: &[Header],
     patience: Option<Duration>,
 ) -> Result<Strays, SourceError> {
-    let (connection, finder) = (endless(pool).await?, Finder::new(headers)?);
+    let mut connection = watch.within(endless(&watch.options)).await?;
+    let backend = Backend::of(&mut connection).await?;
+    watch.over(&backend, all(connection, watch, moment, left_out, (headers, patience))).await
+}
+
+async fn all(
+    connection: PgConnection,
+    watch: &Watch,
+    moment: Option<Moment>,
+    left_out: &LeftOut<'_>,
+    (headers, patience): (&[Header], Option<Duration>),
+) -> Result<Strays, SourceError> {
+    let finder = Finder::new(headers)?;
     let mut scan = Scan {
         connection,
         finder,
@@ -115,7 +124,7 @@ pub(super) async fn strays(
     };
     let mut moment = match moment {
         Some(moment) => moment,
-        None => Moment::now(pool).await?,
+        None => Moment::now(&watch.options).await?,
     };
     let mut since = None;
     for look in 1..=LOOKS {
@@ -125,7 +134,7 @@ pub(super) async fn strays(
             break;
         }
         if look < LOOKS {
-            let next = Moment::now(pool).await?;
+            let next = Moment::now(&watch.options).await?;
             let before = std::mem::replace(&mut moment, next);
             since = Some(before.since.clone());
             before.end().await?;

@@ -6,12 +6,14 @@ use super::{
 };
 
 /// Triggers of others that run at updates of a table or its partitions, deferred ones among them. Our own fences change
-/// nothing.
+/// nothing. Qualified throughout: a statement that writes holds it, too.
 pub(super) const UPDATE_TRIGGERS: &str = "
-    SELECT 1 FROM pg_trigger g
-    WHERE (g.tgrelid = $table OR g.tgrelid IN (SELECT relid FROM pg_partition_tree($table)))
-      AND NOT g.tgisinternal AND g.tgenabled <> 'D' AND g.tgtype & 16 <> 0
-      AND left(g.tgname, 16) <> 'zz_reseal_fence_'";
+    SELECT 1 FROM pg_catalog.pg_trigger g
+    WHERE (g.tgrelid OPERATOR(pg_catalog.=) $table
+           OR g.tgrelid OPERATOR(pg_catalog.=) ANY (SELECT p.relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree($table) p))
+      AND NOT g.tgisinternal AND g.tgenabled OPERATOR(pg_catalog.<>) 'D'
+      AND (g.tgtype OPERATOR(pg_catalog.&) 16) OPERATOR(pg_catalog.<>) 0
+      AND pg_catalog.left(g.tgname::pg_catalog.text, 16) OPERATOR(pg_catalog.<>) 'zz_reseal_fence_'";
 
 fn find_sql() -> String {
     format!(
@@ -24,7 +26,8 @@ fn find_sql() -> String {
                 EXISTS ({})
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-           AND CASE WHEN $1::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = $1 END",
+           AND n.nspname = ANY ($1::text[])
+         ORDER BY array_position($1::text[], n.nspname::text) LIMIT 1",
         UPDATE_TRIGGERS.replace("$table", "c.oid")
     )
 }
@@ -66,7 +69,12 @@ pub(super) async fn find(
     key: &[String],
     columns: &[CellColumn],
 ) -> Result<Shape, SourceError> {
-    let found = query(find_sql()).bind(schema).bind(table).fetch_optional(&mut *connection).await?;
+    // Our own sessions look into no schema, so a name without one is looked for where the role would find it.
+    let schemas = match schema {
+        Some(schema) => vec![schema.to_owned()],
+        None => session::schemas(connection).await?,
+    };
+    let found = query(find_sql()).bind(schemas).bind(table).fetch_optional(&mut *connection).await?;
     let Some(found) = found else {
         let place = schema.map_or_else(|| "the search path".to_owned(), |s| format!("schema `{s}`"));
         return Err(SourceError::refused("table_missing", format!("there is no table `{table}` in {place}")));

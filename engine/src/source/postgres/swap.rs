@@ -16,8 +16,9 @@ fn identity(column: &CellColumn, expression: &str) -> Option<String> {
     let stored = stored(expression, column.is_text());
     match column.compare() {
         Compare::Ends => Some(format!(
-            "(substring({stored} from 1 for {PREFIX_LEN}) || substring({stored} from greatest(octet_length({stored}) - {}, 1)) \
-             || int4send(octet_length({stored})))",
+            "(substring({stored} from 1 for {PREFIX_LEN}) OPERATOR(pg_catalog.||) \
+             substring({stored} from greatest(pg_catalog.octet_length({stored}) OPERATOR(pg_catalog.-) {}, 1)) \
+             OPERATOR(pg_catalog.||) pg_catalog.int4send(pg_catalog.octet_length({stored})))",
             TAG_LEN - 1
         )),
         Compare::Whole => Some(stored),
@@ -38,12 +39,17 @@ fn identity_of<'v>(column: &CellColumn, old: &'v [u8]) -> Cow<'v, [u8]> {
 /// come since the table was looked at. Where one runs, a transaction that looks at what was stored.
 pub(super) async fn swap(pool: &PgPool, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError> {
     if !shape.watched {
-        match update(pool, shape, swaps, Triggers::Refused).await {
-            Err(e) if e.code == WATCHED_CODE => {}
-            done => return done,
+        let mut txn = session::begin_as_the_role(pool).await?;
+        match update(&mut *txn, shape, swaps, Triggers::Refused).await {
+            Err(e) if e.code == WATCHED_CODE => txn.rollback().await?,
+            done => {
+                let done = done?;
+                txn.commit().await?;
+                return Ok(done);
+            }
         }
     }
-    let mut txn = pool.begin().await?;
+    let mut txn = session::begin_as_the_role(pool).await?;
     let swapped = swap_and_look(&mut txn, shape, swaps).await?;
     txn.commit().await?;
     Ok(swapped)
@@ -63,10 +69,10 @@ pub(super) async fn swap_and_look(
     let (unnest, keys) = unnest(shape, kept.iter().map(|s| &s.key), &more)?;
     let as_sent = shape.columns.iter().enumerate().map(|(i, c)| {
         let now = stored(&format!("t.{}", quoted(&c.name)), c.is_text());
-        format!("(v.new{i} IS NULL OR {now} = v.new{i})")
+        format!("(v.new{i} IS NULL OR {now} {EQUALS} v.new{i})")
     });
     let sql = format!(
-        "SELECT count(*) FROM {} AS t JOIN {unnest} ON {} WHERE {}",
+        "SELECT pg_catalog.count(*) FROM {} AS t JOIN {unnest} ON {} WHERE {}",
         table_of(shape),
         same_key(shape),
         as_sent.collect::<Vec<_>>().join(" AND ")
@@ -101,16 +107,18 @@ async fn update(
     let (mut sets, mut same, mut more, mut as_sent) = (vec![], vec![same_key(shape)], vec![], vec![]);
     for (i, column) in shape.columns.iter().enumerate() {
         let c = quoted(&column.name);
-        let new = if column.is_text() { format!("convert_from(v.new{i}, 'UTF8')") } else { format!("v.new{i}") };
+        let new =
+            if column.is_text() { format!("pg_catalog.convert_from(v.new{i}, 'UTF8')") } else { format!("v.new{i}") };
         sets.push(format!("{c} = coalesce({new}, t.{c})"));
         let same_value =
-            identity(column, &format!("t.{c}")).map(|now| format!("(v.old{i} IS NULL OR {now} = v.old{i})"));
+            identity(column, &format!("t.{c}")).map(|now| format!("(v.old{i} IS NULL OR {now} {EQUALS} v.old{i})"));
         same.extend(same_value);
-        as_sent.push(format!("(v.new{i} IS NULL OR {} = v.new{i})", stored(&format!("t.{c}"), column.is_text())));
+        as_sent
+            .push(format!("(v.new{i} IS NULL OR {} {EQUALS} v.new{i})", stored(&format!("t.{c}"), column.is_text())));
         more.extend([(format!("old{i}"), "bytea"), (format!("new{i}"), "bytea")]);
     }
     if shape.compares_versions() {
-        same.push(format!("{} = v.version", cells::VERSION));
+        same.push(format!("{} {EQUALS} v.version", cells::VERSION));
         more.push(("version".to_owned(), "text"));
     }
     let (unnest, keys) = unnest(shape, swaps.iter().map(|s| &s.key), &more)?;
@@ -119,7 +127,7 @@ async fn update(
         Triggers::Watched => "'true'".to_owned(),
         Triggers::Refused => format!(
             "CASE WHEN EXISTS ({}) THEN '{WATCHED}' ELSE 'true' END",
-            UPDATE_TRIGGERS.replace("$table", &format!("${}::regclass", parameters + 1))
+            UPDATE_TRIGGERS.replace("$table", &format!("${}::pg_catalog.regclass", parameters + 1))
         ),
     };
     let sql = format!(

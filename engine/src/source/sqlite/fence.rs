@@ -49,7 +49,7 @@ pub(super) fn trigger_sql(shape: &Shape, fence: &Fence) -> Vec<String> {
 
 /// All of `statements` or none.
 async fn run(pool: &SqlitePool, statements: &[String]) -> Result<(), SourceError> {
-    let mut txn = pool.begin_with("BEGIN IMMEDIATE").await?;
+    let mut txn = begin(pool, "BEGIN IMMEDIATE").await?;
     for sql in statements {
         query(sql.clone()).execute(&mut *txn).await?;
     }

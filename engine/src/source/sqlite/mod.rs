@@ -21,7 +21,7 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions, SqliteRow},
 };
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     str::FromStr,
     sync::{PoisonError, RwLock},
     time::Duration,
@@ -41,8 +41,9 @@ impl Sqlite {
     pub(super) async fn open(url: &str, beside_ledger: bool) -> Result<Self, SourceError> {
         let options =
             SqliteConnectOptions::from_str(url)?.busy_timeout(Duration::from_secs(10)).disable_statement_logging();
-        let pool = pool(&options).await?;
-        let open = RwLock::new((pool, FileId::at(options.get_filename())?));
+        let path = options.get_filename();
+        let pool = pool(&options).await.map_err(|e| unreadable(e, path))?;
+        let open = RwLock::new((pool, FileId::at(path)?));
         let path = owner::path_of(&options);
         Ok(Self { options, open, path, beside_ledger })
     }
@@ -76,9 +77,21 @@ impl Sqlite {
     }
 }
 
-async fn pool(options: &SqliteConnectOptions) -> Result<SqlitePool, SourceError> {
+async fn pool(options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
     let pool = SqlitePoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(10));
-    Ok(pool.connect_with(options.clone()).await?)
+    pool.connect_with(options.clone()).await
+}
+
+/// Why a file cannot be opened; the driver's own words do not help.
+fn unreadable(error: sqlx::Error, path: &Path) -> SourceError {
+    let code = error.as_database_error().and_then(|e| e.code());
+    let why = match code.as_deref() {
+        Some("14") if path.exists() => "may not be opened by this user",
+        Some("14") => "is not there, or its folder does not exist",
+        Some("26") => "is not a SQLite database",
+        _ => return error.into(),
+    };
+    SourceError::refused("source_url", format!("the file {} {why}", path.display()))
 }
 
 /// True when both URLs name one file.
@@ -164,14 +177,14 @@ impl Source for Sqlite {
     }
 
     async fn swap(&self, shape: &Shape, swaps: &[Swap]) -> Result<Vec<String>, SourceError> {
-        let mut txn = self.pool_to_write()?.begin_with("BEGIN IMMEDIATE").await?;
+        let mut txn = begin(&self.pool_to_write()?, "BEGIN IMMEDIATE").await?;
         let swapped = swap::swap(&mut txn, shape, swaps).await?;
         txn.commit().await?;
         Ok(swapped)
     }
 
     async fn try_swap(&self, shape: &Shape, swaps: &[Swap]) -> Result<Tried, SourceError> {
-        let mut txn = self.pool().begin_with("BEGIN IMMEDIATE").await?;
+        let mut txn = begin(&self.pool(), "BEGIN IMMEDIATE").await?;
         let rows = swap::swap(&mut txn, shape, swaps).await?.len() as u64;
         txn.rollback().await?;
         Ok(Tried { rows, wal_bytes: None })
@@ -219,7 +232,7 @@ impl Source for Sqlite {
         old: &[u8],
         only: Option<&OnlyIf>,
     ) -> Result<Option<Deletion>, SourceError> {
-        let mut txn = self.pool_to_write()?.begin_with("BEGIN IMMEDIATE").await?;
+        let mut txn = begin(&self.pool_to_write()?, "BEGIN IMMEDIATE").await?;
         let done = given_up::delete_row(&mut txn, shape, key, column, old, only).await?;
         match &done {
             Some(Deletion { done: true, .. }) => txn.commit().await?,
@@ -329,7 +342,7 @@ impl Source for Sqlite {
         let query_only: i64 =
             sqlx::query_scalar("SELECT query_only FROM pragma_query_only").fetch_one(&self.pool()).await?;
         // What only a write finds out: the file, its folder, how it was opened.
-        let tried = self.pool().begin_with("BEGIN IMMEDIATE").await;
+        let tried = begin(&self.pool(), "BEGIN IMMEDIATE").await;
         match tried.map_err(SourceError::from) {
             Ok(txn) => txn.rollback().await?,
             Err(e) if e.is(SourceErrorKind::Refused) => return Ok(vec![e.to_string()]),

@@ -21,7 +21,7 @@ pub enum Nature {
 pub fn cause(code: &str) -> (Nature, &'static str) {
     use Nature::{Poison, Setup, Size, Transient};
     match code {
-        "source_unreachable" | "source_failed" => {
+        "source_unreachable" | "source_failed" | "source_silent" => {
             (Transient, "see that the source is up and reachable from every worker, then retry")
         }
         "source_busy" => (
@@ -41,12 +41,13 @@ pub fn cause(code: &str) -> (Nature, &'static str) {
         "fenced" | "keyset_stale" => {
             (Transient, "a worker had an older keyset than the source: it has reloaded, retry")
         }
-        "ledger_failed" | "lease_lost" => {
+        "ledger_failed" | "ledger_silent" | "lease_lost" => {
             (Transient, "the ledger did not answer as it should: see that it is up, then retry")
         }
-        "source_statement_timeout" => {
-            (Size, "raise the role's statement_timeout in the source, or lower rotation.chunk_rows, then retry")
-        }
+        "source_statement_timeout" => (
+            Size,
+            "a statement took longer than the 30 s that it is given: lower rotation.chunk_rows, or see what slows the table down, then retry",
+        ),
         "source_too_large" => {
             (Size, "the value is too large for the source's limits on a statement: raise them, then retry")
         }
@@ -99,7 +100,9 @@ pub fn cause(code: &str) -> (Nature, &'static str) {
         "source_damaged" => (Setup, "restore the source's file, or correct the URL"),
         "source_rights" => (Setup, "give the role the right that is named, then retry"),
         "source_schema" => (Setup, "the table changed since the plan: put it back, or cancel and rotate anew"),
-        "source_login" | "source_tls" | "source_url" => (Setup, "mend the source's URL or its login, then retry"),
+        "source_login" | "source_tls" | "source_url" | "source_too_old" => {
+            (Setup, "mend the source's URL or its login, then retry")
+        }
         "source_not_configured" => (Setup, "add the [[source]] to every worker's configuration, then retry"),
         "source_is_older" => {
             (Setup, "a worker is connected to a restored backup, a clone or an old primary: mend its URL, then retry")
