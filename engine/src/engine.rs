@@ -142,7 +142,7 @@ impl Engine {
             return Err(EngineError::refused("no_columns", "a planned table has no columns"));
         };
         let source = self.source(&first.source)?;
-        owner::verify(self, &first.source).await?;
+        owner::verify_in_use(self, &first.source).await?;
         let key = first.primary_key();
         let wanted = columns.iter().map(|c| Ok(CellColumn::wanted(&c.column_name, layout_of(c)?)));
         let wanted = wanted.collect::<Result<Vec<_>, EngineError>>()?;

@@ -20,6 +20,7 @@ const TRIES: usize = 8;
 /// Through what a database is looked at.
 enum Eye<'a> {
     Source(&'a dyn Source),
+    InUse(&'a dyn Source),
     Session(&'a dyn Source, &'a mut dyn Prover),
 }
 
@@ -27,6 +28,7 @@ impl Eye<'_> {
     async fn see(&mut self) -> Result<Seen, EngineError> {
         let (source, (identity, mark)) = match self {
             Self::Source(source) => (&**source, source.sight().await?),
+            Self::InUse(source) => (&**source, source.sight_in_use().await?),
             Self::Session(source, prover) => (&**source, prover.sight().await?),
         };
         Ok(Seen { identity, address: source.address(), mark })
@@ -39,10 +41,27 @@ async fn see(source: &dyn Source) -> Result<Seen, EngineError> {
 
 /// Refuses a source that is not the registered one, and one that is not this ledger's.
 pub(crate) async fn verify(engine: &Engine, name: &str) -> Result<(), EngineError> {
+    verify_through(engine, name, &*engine.source(name)?, false).await
+}
+
+/// The same through a connection that chunks use, because they may lead elsewhere than a fresh one. Where they do, they
+/// are used no more.
+pub(crate) async fn verify_in_use(engine: &Engine, name: &str) -> Result<(), EngineError> {
     let source = engine.source(name)?;
-    let Some((known, seen)) = settled(engine, name, Eye::Source(&*source)).await? else {
+    match verify_through(engine, name, &*source, true).await {
+        Err(EngineError::Ledger(_) | EngineError::Refused { .. }) => {
+            source.leave_connections();
+            verify(engine, name).await
+        }
+        verified => verified,
+    }
+}
+
+async fn verify_through(engine: &Engine, name: &str, source: &dyn Source, in_use: bool) -> Result<(), EngineError> {
+    let eye = if in_use { Eye::InUse(source) } else { Eye::Source(source) };
+    let Some((known, seen)) = settled(engine, name, eye).await? else {
         // Before its first sight only another ledger's mark is in the way.
-        return Ok(refuse_first(engine, name, &see(&*source).await?)?);
+        return Ok(refuse_first(engine, name, &see(source).await?)?);
     };
     let addresses = sources::addresses(engine.ledger.db(), name).await?;
     let Err(elsewhere) = sources::refuse_elsewhere(&known, &addresses, &seen) else { return Ok(()) };

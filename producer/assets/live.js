@@ -1,7 +1,4 @@
-// Pages follow what happens. One tab of a browser holds the stream of events (a browser opens six connections to a
-// host, and tabs are more), the others hear of it from that one. An event only says that something has changed:
-// each page then asks for itself again, and what comes back is morphed into place, so that focus, scrolling and
-// open details stay. Without this script every page works, and is reloaded by hand or by its <noscript>.
+// See README.md, "How pages follow".
 (() => {
   "use strict";
   const STALE_AFTER = 10_000;

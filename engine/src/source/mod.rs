@@ -289,6 +289,12 @@ pub trait Source: Send + Sync {
     /// fresh connection.
     async fn sight(&self) -> Result<Sight, SourceError>;
 
+    /// The same over a connection that chunks use, which may have been open for long.
+    async fn sight_in_use(&self) -> Result<Sight, SourceError>;
+
+    /// Uses no connection again that is open now.
+    fn leave_connections(&self) {}
+
     /// Where it is reached; no secret.
     fn address(&self) -> String;
 

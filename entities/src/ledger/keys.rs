@@ -80,10 +80,15 @@ pub async fn create_keyset(txn: &impl ConnectionTrait, actor: &str, name: &str) 
     }
     let created_at = super::time::now_ms(txn).await?;
     let row = keysets::ActiveModel { name: Set(name.to_owned()), created_at: Set(created_at) };
-    keysets::Entity::insert(row)
+    let written = keysets::Entity::insert(row)
         .on_conflict(OnConflict::column(keysets::Column::Name).do_nothing().to_owned())
         .exec_without_returning(txn)
         .await?;
+    if written == 0 {
+        // Another process made it meanwhile. The audit's lock, taken here, would be taken before the keyset's: a deadlock
+        // with everybody who takes them in their order.
+        return Ok(());
+    }
     let subject = format!("keyset {name}");
     audit::record(txn, audit::Entry { actor, action: "keyset.created", subject, before: json!(null), after: json!({}) })
         .await

@@ -36,7 +36,7 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
     (
         "/dark",
         r#"<p class="faint">hardly to be read</p>"#,
-        &["axe color-contrast (serious): p: <p class=\"faint\">", " [dark 1280, dark 375]"],
+        &["axe color-contrast (serious): p: <p class=\"faint\">", " [dark 375]"],
     ),
     (
         "/heavy",

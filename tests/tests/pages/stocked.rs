@@ -53,7 +53,7 @@ fn a_normal_ledger_has_a_little_of_everything() {
 
     let waiting = rotation(site.stock.waiting);
     let met: Vec<_> = waiting["gate"].as_array().expect("a gate").iter().map(|c| c["met"] == true).collect();
-    assert_eq!(met, [true, true, true, false, true, false], "{waiting}");
+    assert_eq!(met, [true, true, true, true, false, true, false], "{waiting}");
     assert!(rotation(site.stock.stopped)["summary"].as_str().unwrap().contains("throttled: replica lag 2.3 s"));
 
     let states = texts(["pre_active", "active", "deactivated", "suspended", "destroyed"]);

@@ -16,7 +16,7 @@ use reseal_entities::{
 };
 use reseal_tests::{Leash, shared_postgres};
 use sea_orm::{
-    ActiveValue::Set, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, Statement,
+    ActiveValue::Set, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, Statement, TransactionTrait,
     sea_query::Expr,
 };
 use std::{
@@ -204,6 +204,7 @@ impl Site {
             truth.insert(place, plaintext);
             Some(cell)
         };
+        let txn = self.app.begin().await.unwrap();
         for i in 0..rows {
             let (id, uuid) = (1 + (i * i + 7 * i) as i64, Uuid::new_v4());
             messages::Entity::insert(messages::ActiveModel {
@@ -211,7 +212,7 @@ impl Site {
                 encrypted_content: Set(cell(format!("messages.encrypted_content:{id}"), i)),
                 created_at: Set(0),
             })
-            .exec_without_returning(&self.app)
+            .exec_without_returning(&txn)
             .await
             .unwrap();
             sync_queue::Entity::insert(sync_queue::ActiveModel {
@@ -219,7 +220,7 @@ impl Site {
                 encrypted_data: Set(cell(format!("sync_queue.encrypted_data:{}", -id), i)),
                 created_at: Set(0),
             })
-            .exec_without_returning(&self.app)
+            .exec_without_returning(&txn)
             .await
             .unwrap();
             user_profiles::Entity::insert(user_profiles::ActiveModel {
@@ -227,10 +228,11 @@ impl Site {
                 encrypted_data: Set(cell(format!("user_profiles.encrypted_data:{uuid}"), i)),
                 created_at: Set(0),
             })
-            .exec_without_returning(&self.app)
+            .exec_without_returning(&txn)
             .await
             .unwrap();
         }
+        txn.commit().await.unwrap();
         truth
     }
 

@@ -1,6 +1,6 @@
 //! Writes that the engine's fence refuses, after a whole rotation that destroyed the old key.
 
-use crate::{on_every_database, open, site::Postgres, site::Site, stale};
+use crate::{on_every_database, open, rotate_past_writers, site::Postgres, site::Site, stale};
 use reseal_storage::{Fenceable, Storage, StorageError, Text};
 use sea_orm::{ConnectionTrait, DbBackend, TransactionTrait};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -15,7 +15,7 @@ async fn rotated<const N: usize>(backend: DbBackend) -> (Site, i64, [Storage; N]
         instances.push(storage);
     }
     let id = instances[0].messages::<Text>().send(&site.app, "before").await.unwrap();
-    site.rotate().await;
+    rotate_past_writers(&site).await;
     (site, id, instances.try_into().unwrap_or_else(|_| panic!("{N} instances")))
 }
 

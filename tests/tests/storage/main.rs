@@ -17,6 +17,11 @@ mod suspended;
 mod tables;
 mod taking;
 
+use reseal_entities::{
+    exemptions::Kind,
+    ledger::{exclude, read::RotationStatus},
+    state::RotationState,
+};
 use reseal_storage::{Ledger, Options, Storage};
 use site::Site;
 use std::time::Duration;
@@ -49,4 +54,25 @@ pub(crate) async fn promote(site: &Site) -> i64 {
     site.ledger_sql("UPDATE reseal_keys SET state = 'deactivated' WHERE keyset = 'default' AND state = 'active'").await;
     site.ledger_sql(&format!("UPDATE reseal_keys SET state = 'active' WHERE key_id = {key_id}")).await;
     key_id
+}
+
+/// Drives a rotation to a state although live applications still write with the old key: excludes each of them, as an
+/// operator may.
+pub(crate) async fn drive_past_writers(site: &Site, id: i64, state: RotationState) -> RotationStatus {
+    loop {
+        let status = site.drive(id, |s| s.state == state || s.code.as_deref() == Some("writers_lag")).await;
+        if status.state == state {
+            return status;
+        }
+        let txn = site.engine.ledger.begin().await.unwrap();
+        for writer in &status.stragglers {
+            exclude::exclude(&txn, "ada", id, (Kind::Writer, &writer.name), "it never refreshes").await.unwrap();
+        }
+        txn.commit().await.unwrap();
+    }
+}
+
+/// A whole rotation, in the same way.
+pub(crate) async fn rotate_past_writers(site: &Site) -> RotationStatus {
+    drive_past_writers(site, site.request().await, RotationState::Completed).await
 }

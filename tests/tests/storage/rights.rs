@@ -1,7 +1,7 @@
 //! What an application's role may do on the ledger: the GRANTs of `docs/storage.md`.
 
 use crate::{
-    open,
+    drive_past_writers, open,
     site::{Postgres, Site},
     stale,
 };
@@ -126,7 +126,7 @@ async fn without_the_right_to_hold_a_clearing_a_read_is_refused_and_an_error_nam
     let site = Site::with(Postgres, false, |c| c.rotation.clear_after = Some(Duration::from_secs(3_600))).await;
     let copy = open(&site, stale()).await.seal(CONTENT, 1, "a secret").await.unwrap();
     let id = site.request().await;
-    site.drive_to(id, RotationState::Waiting).await;
+    drive_past_writers(&site, id, RotationState::Waiting).await;
     let role = format!("may_not_hold_{}", std::process::id());
     let storage = as_role(&site, &role).await;
     site.ledger_sql(&format!("GRANT SELECT ON reseal_keysets, reseal_keys TO {role}")).await;

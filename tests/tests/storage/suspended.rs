@@ -1,6 +1,6 @@
 //! A value that somebody still needs while its key waits to be destroyed.
 
-use crate::{on_every_database, open, site::Site, stale};
+use crate::{drive_past_writers, on_every_database, open, site::Site, stale};
 use reseal_entities::{
     app::messages,
     job::{Job, JobKind},
@@ -21,7 +21,7 @@ async fn waiting(backend: DbBackend) -> (Site, i64, Vec<u8>) {
     let storage = open(&site, stale()).await;
     let copy = storage.seal(CONTENT, 1, "hello").await.unwrap();
     let id = site.request().await;
-    site.drive_to(id, RotationState::Waiting).await;
+    drive_past_writers(&site, id, RotationState::Waiting).await;
     (site, id, copy)
 }
 
@@ -66,7 +66,7 @@ async fn a_read_under_a_suspended_key_holds_its_clearing_until_a_person_dismisse
 
     dismiss(&site, id).await;
     assert!(!site.status(id).await.needs_attention);
-    let done = site.drive_to(id, RotationState::Completed).await;
+    let done = drive_past_writers(&site, id, RotationState::Completed).await;
     assert_eq!(done.old_keys[0].state, KeyState::Destroyed);
     assert_eq!(audit::verify(site.engine.ledger.db()).await.unwrap().broken, None);
 }
@@ -82,7 +82,7 @@ async fn a_cell_without_a_key_id_holds_the_clearing_of_its_suspended_raw_key(bac
     let like_a_cell = cells.clone().find(|cell| cell[0] == 1).unwrap();
     let copy = cells.clone().find(|cell| cell[0] != 1).unwrap();
     let id = site.request().await;
-    site.drive_to(id, RotationState::Waiting).await;
+    drive_past_writers(&site, id, RotationState::Waiting).await;
     let refused = reader(&site, "app-7").await.unseal(CONTENT, 1, &copy).await.unwrap_err();
     assert_eq!(refused.code(), "key_suspended", "{refused}");
     let held = site.rotation(id).await.hold_detail.unwrap();
@@ -128,7 +128,7 @@ async fn what_does_not_authenticate_under_a_suspended_key_holds_nothing(backend:
     }
     assert!(!site.status(id).await.needs_attention);
     the_waiting_time_is_over(&site).await;
-    site.drive_to(id, RotationState::Completed).await;
+    drive_past_writers(&site, id, RotationState::Completed).await;
 }
 
 async fn many_reads_under_a_suspended_key_are_one_entry_in_the_audit(backend: DbBackend) {

@@ -2,6 +2,10 @@
 
 use super::*;
 use reseal_entities::ledger::reach::{self, Unreached, Why};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 /// For a connection to be open.
 const OPENS_WITHIN: Duration = Duration::from_secs(5);
@@ -41,16 +45,36 @@ pub(super) async fn connect(options: &PgConnectOptions, kind: Kind) -> Result<Pg
     Ok(connection)
 }
 
+/// Since when connections are too old to be used: one to a primary that was replaced can live on for long.
+#[derive(Clone, Default)]
+pub(super) struct Left(Arc<Mutex<Option<Instant>>>);
+
+impl Left {
+    pub(super) fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn holds(&self, age: Duration) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|left| left.elapsed() <= age)
+    }
+}
+
 /// Everyday connections, none of them open yet.
-pub(super) fn pool(options: &PgConnectOptions) -> PgPool {
-    PgPoolOptions::new()
+pub(super) fn pool(options: &PgConnectOptions) -> (PgPool, Left) {
+    let left = Left::default();
+    let asked = left.clone();
+    let pool = PgPoolOptions::new()
         .max_connections(16)
         .acquire_timeout(Duration::from_secs(10))
         .after_connect(|connection, _| Box::pin(session::settle(connection, Kind::Everyday)))
         .test_before_acquire(false)
-        .before_acquire(|connection, _| Box::pin(async { Ok(reach::answers(connection).await) }))
+        .before_acquire(move |connection, meta| {
+            let left = asked.holds(meta.age);
+            Box::pin(async move { Ok(!left && reach::answers(connection).await) })
+        })
         .after_release(|connection, _| Box::pin(async { Ok(reach::answers(connection).await) }))
-        .connect_lazy_with(options.clone())
+        .connect_lazy_with(options.clone());
+    (pool, left)
 }
 
 /// Limits, row security and the locks that hold a fence are the session's.

@@ -18,6 +18,7 @@ mod swap;
 mod watch;
 
 use super::*;
+use connect::Left;
 use key::{EQUALS, is_key, key_of, key_texts, order};
 use reseal_entities::ledger::pooled::is_pooled;
 use session::Kind;
@@ -32,6 +33,7 @@ use watch::Watch;
 /// One PostgreSQL database.
 pub(super) struct Postgres {
     pool: PgPool,
+    left: Left,
     address: String,
     watch: Watch,
     /// As the role that may create triggers.
@@ -46,18 +48,18 @@ impl Postgres {
         let mut first = connect::connect(&watch.options, Kind::Everyday).await?;
         connect::refuse_standby(&mut first).await?;
         first.close().await?;
-        let pool = connect::pool(&watch.options);
+        let (pool, left) = connect::pool(&watch.options);
         connect::refuse_a_shared_session(&pool, "url").await?;
         // One that cannot be reached is left to fencing to speak about.
         if ddl_url != url
             && let Ok(first) = connect::connect(&ddl.options, Kind::Fencing).await
         {
             drop(first);
-            let pool = connect::pool(&ddl.options);
+            let (pool, _) = connect::pool(&ddl.options);
             connect::refuse_a_shared_session(&pool, "ddl_url").await?;
             pool.close().await;
         }
-        Ok(Self { pool, address: owner::address_of(&watch.options), watch, ddl })
+        Ok(Self { pool, left, address: owner::address_of(&watch.options), watch, ddl })
     }
 }
 
@@ -291,6 +293,14 @@ impl Source for Postgres {
             Ok(sight)
         };
         self.watch.within(look).await
+    }
+
+    async fn sight_in_use(&self) -> Result<Sight, SourceError> {
+        self.watch.within(async { owner::sight(&mut *self.pool.acquire().await?).await }).await
+    }
+
+    fn leave_connections(&self) {
+        self.left.now();
     }
 
     fn address(&self) -> String {

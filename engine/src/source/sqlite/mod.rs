@@ -309,6 +309,12 @@ impl Source for Sqlite {
         Ok(sight)
     }
 
+    async fn sight_in_use(&self) -> Result<Sight, SourceError> {
+        // The pool has another file than the source's name: a look opens the new one.
+        let Ok(pool) = self.pool_to_write() else { return self.sight().await };
+        Ok((owner::path_of(&self.options), owner::mark(&mut *pool.acquire().await?).await?))
+    }
+
     fn address(&self) -> String {
         self.path.clone()
     }

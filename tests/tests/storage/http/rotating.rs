@@ -1,7 +1,7 @@
 //! The service through a rotation.
 
 use super::{Served, altered, encryptions, key_id, plain, sealed, serve, serve_with};
-use crate::{on_every_database, site::Site, stale};
+use crate::{drive_past_writers, on_every_database, site::Site, stale};
 use reseal_entities::{
     ledger::{audit, writers},
     state::{KeyState, RotationState},
@@ -59,7 +59,7 @@ async fn waiting(backend: DbBackend) -> (Site, i64, String) {
     let site = Site::with(backend, false, |c| c.rotation.clear_after = Some(Duration::from_secs(3_600))).await;
     let copy = serve(&site).await.encrypt("hello", "t.c:1").await;
     let id = site.request().await;
-    site.drive_to(id, RotationState::Waiting).await;
+    drive_past_writers(&site, id, RotationState::Waiting).await;
     (site, id, copy)
 }
 
