@@ -124,8 +124,12 @@ async fn refuse(site: &Site, how: &str, condition: &str) {
         .await;
     } else {
         let raise = if how == "raise" { "RAISE(ABORT, 'rows are immutable')" } else { "RAISE(IGNORE)" };
-        site.sql(&format!("CREATE TRIGGER keep BEFORE UPDATE ON messages WHEN {condition} BEGIN SELECT {raise}; END"))
-            .await;
+        // A connection that made the trigger once still knows it after another one has dropped it.
+        site.sql(&format!(
+            "DROP TRIGGER IF EXISTS keep; \
+             CREATE TRIGGER keep BEFORE UPDATE ON messages WHEN {condition} BEGIN SELECT {raise}; END"
+        ))
+        .await;
     }
 }
 
