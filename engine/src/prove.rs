@@ -159,12 +159,15 @@ fn replanned(rotation: &rotations::Model) -> Stepped {
     Stepped::Waits { again_in_ms, code: "replanned", detail }
 }
 
+/// How often the applications are looked at while they have time.
+const WRITERS_LOOKED_AT_MS: i64 = 10_000;
+
 /// How long applications may still write with an old keyset. A promotion that lies in the future is by a clock that was
 /// wrong: the whole time is given from now.
 async fn writers_time_ms(engine: &Engine, rotation: &rotations::Model) -> Result<i64, EngineError> {
     let promoted_at = plan::promoted_by_now(engine.ledger.db(), rotation).await?;
     // A writer that refreshes more seldom than the operator thought is given its own time.
-    let slowest = writers::slowest(engine.ledger.db(), &rotation.keyset).await?;
+    let slowest = writers::slowest_lagging(engine.ledger.db(), rotation).await?;
     let ttl_ms = slowest.map_or(0, |(_, refresh_ms)| refresh_ms).max(rotation.writer_ttl_ms);
     Ok((promoted_at + ttl_ms - now_ms(engine.ledger.db()).await?).max(0))
 }
@@ -172,7 +175,8 @@ async fn writers_time_ms(engine: &Engine, rotation: &rotations::Model) -> Result
 async fn writers_have_time(engine: &Engine, rotation: &rotations::Model) -> Result<Option<Stepped>, EngineError> {
     let left = writers_time_ms(engine, rotation).await?;
     Ok((left > 0).then(|| Stepped::Waits {
-        again_in_ms: left,
+        // An application that moves, leaves or is excluded ends the wait earlier.
+        again_in_ms: left.min(WRITERS_LOOKED_AT_MS),
         code: "writer_ttl",
         detail: format!(
             "applications may write with an old keyset for another {} s before the fence",

@@ -282,7 +282,7 @@ pub async fn status(db: &impl ConnectionTrait, id: i64) -> Result<RotationStatus
         waiting_left_ms,
     };
     if status.code.as_deref() == Some("writer_ttl") {
-        let slowest = writers::slowest(db, &r.keyset).await?.map_or(0, |(_, refresh_ms)| refresh_ms);
+        let slowest = writers::slowest_lagging(db, &r).await?.map_or(0, |(_, refresh_ms)| refresh_ms);
         let until = r.promoted_at.unwrap_or_default() + r.writer_ttl_ms.max(slowest);
         let left = std::cmp::max(until - now_ms(db).await?, 0);
         let stragglers = writers::told(&status.stragglers).map(|told| format!("; {told}")).unwrap_or_default();

@@ -97,6 +97,16 @@ pub async fn slowest(db: &impl ConnectionTrait, keyset: &str) -> Result<Option<(
     Ok(told.max_by_key(|(_, refresh_ms)| *refresh_ms))
 }
 
+/// The same of those that a rotation waits for: see [`lagging`]. One that has moved to the new key needs no more time.
+pub async fn slowest_lagging(
+    db: &impl ConnectionTrait,
+    rotation: &rotations::Model,
+) -> Result<Option<(String, i64)>, LedgerError> {
+    let lagging: Vec<_> = lagging(db, rotation).await?.into_iter().map(|w| w.name).collect();
+    let alive = alive(db, &rotation.keyset).await?.into_iter().filter(|w| lagging.contains(&w.name));
+    Ok(alive.filter_map(|w| Some((w.name, w.refresh_ms?))).max_by_key(|(_, refresh_ms)| *refresh_ms))
+}
+
 /// What is wrong when a keyset's writers are given less time than one of them takes to refresh it.
 pub async fn too_little_time(
     db: &impl ConnectionTrait,

@@ -24,7 +24,7 @@ use reseal_entities::{
 };
 use reseal_storage::{Ledger, Options, Storage};
 use site::Site;
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
 /// Makes a test of each `async fn name(backend)` for every database.
 macro_rules! on_every_database {
@@ -59,14 +59,20 @@ pub(crate) async fn promote(site: &Site) -> i64 {
 /// Drives a rotation to a state although live applications still write with the old key: excludes each of them, as an
 /// operator may.
 pub(crate) async fn drive_past_writers(site: &Site, id: i64, state: RotationState) -> RotationStatus {
+    let excluded = Mutex::new(BTreeSet::new());
+    let lag = |s: &RotationStatus| {
+        matches!(s.code.as_deref(), Some("writer_ttl" | "writers_lag"))
+            && s.stragglers.iter().any(|w| !excluded.lock().unwrap().contains(&w.name))
+    };
     loop {
-        let status = site.drive(id, |s| s.state == state || s.code.as_deref() == Some("writers_lag")).await;
+        let status = site.drive(id, |s| s.state == state || lag(s)).await;
         if status.state == state {
             return status;
         }
         let txn = site.engine.ledger.begin().await.unwrap();
         for writer in &status.stragglers {
             exclude::exclude(&txn, "ada", id, (Kind::Writer, &writer.name), "it never refreshes").await.unwrap();
+            excluded.lock().unwrap().insert(writer.name.clone());
         }
         txn.commit().await.unwrap();
     }
