@@ -95,7 +95,10 @@ async fn main() -> Result<(), StorageError> {
     tables::create(&db).await?;
     let year = Duration::from_secs(365 * 86_400);
     let refresh = if args.stale { year } else { Duration::from_millis(args.refresh_ms) };
-    let options = Options::default().name(&args.name).refresh_every(refresh).beat_every(Duration::from_millis(500));
+    let mut options = Options::default().name(&args.name).refresh_every(refresh).beat_every(Duration::from_millis(500));
+    if args.stale {
+        options = options.confirmed_within(refresh);
+    }
     let storage = Storage::open_with(&args.ledger, &args.kek, options).await?;
     let first_key = storage.load_keyset("default").await?;
     let app = Arc::new(App { name: args.name, db, storage, stop: AtomicBool::new(false), tally: Tally::default() });

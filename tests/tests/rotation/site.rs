@@ -16,8 +16,8 @@ use reseal_entities::{
 };
 use reseal_tests::{Leash, shared_postgres};
 use sea_orm::{
-    ActiveValue::Set, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, Statement, TransactionTrait,
-    sea_query::Expr,
+    ActiveValue::Set, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, Statement,
+    TransactionTrait, sea_query::Expr,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
