@@ -5,7 +5,7 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU16, AtomicUsize, Ordering},
     },
 };
 
@@ -20,6 +20,8 @@ pub struct Proxy {
 struct Shared {
     /// Connections of earlier generations are heard by nobody, and not closed.
     generation: AtomicUsize,
+    /// The port to which new connections are led.
+    server: AtomicU16,
     rules: Mutex<Rules>,
     changed: Condvar,
 }
@@ -43,11 +45,12 @@ impl Proxy {
     pub fn before_at(address: &str, server: u16) -> Self {
         let listener = TcpListener::bind(address).expect("loopback");
         let port = listener.local_addr().expect("its address").port();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { server: AtomicU16::new(server), ..Shared::default() });
         let of_thread = shared.clone();
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
+                let server = ("127.0.0.1", of_thread.server.load(Ordering::SeqCst));
+                let Ok(server) = TcpStream::connect(server) else { continue };
                 let generation = of_thread.generation.load(Ordering::SeqCst);
                 let holds = Arc::new(Mutex::new(false));
                 for (from, to, up) in [(&client, &server, true), (&server, &client, false)] {
@@ -63,6 +66,12 @@ impl Proxy {
     /// Its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Leads new connections to another server on loopback; open ones stay where they are. So it is when a name or an
+    /// address moves.
+    pub fn redirect(&self, server: u16) {
+        self.shared.server.store(server, Ordering::SeqCst);
     }
 
     /// From now on nothing more passes over the connections that are open, either way, and they stay open; new ones

@@ -41,7 +41,7 @@ fn three_workers_share_a_rotation_fairly_and_lose_nothing() {
 
 #[test]
 fn a_worker_that_is_told_to_stop_gives_its_batch_back_within_seconds() {
-    let world = World::new([60, 20_000, 60], "");
+    let world = World::new([60, 6_000, 60], "");
     let worker = world.worker();
     world.rotate(&[]).ok();
     world.until("a batch is held", "SELECT count(*) FROM reseal_batches WHERE state = 'leased'", |n| n > 0);

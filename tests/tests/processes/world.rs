@@ -30,7 +30,7 @@ pub(crate) fn full_scale() -> bool {
 
 /// Twenty batches of three chunks in each table and more of messages, or the full size.
 pub(crate) fn rows() -> Rows {
-    if full_scale() { [100_000, 500_000, 50_000] } else { [12_000, 24_000, 12_000] }
+    if full_scale() { [100_000, 500_000, 50_000] } else { [6_000, 12_000, 6_000] }
 }
 
 impl World {

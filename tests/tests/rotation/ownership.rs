@@ -11,6 +11,7 @@ use reseal_entities::{
     ledger::{Ledger, sources},
     state::RotationState,
 };
+use reseal_tests::{Postgres as Server, Proxy};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DbBackend};
 use std::path::PathBuf;
 
@@ -215,6 +216,36 @@ async fn another_address_that_leads_to_the_same_database_is_seen_to_be_the_same(
     site.rotate().await;
     assert_eq!(site.read_all().await, truth);
     assert_eq!(sources::addresses(site.engine.ledger.db(), "app").await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_physical_clone_behind_the_sources_address_is_refused_and_written_to_by_nobody() {
+    let primary = Server::start();
+    let url = primary.create_database("app");
+    let proxy = Proxy::before(primary.port());
+    let proxied = url.replace(&format!(":{}/", primary.port()), &format!(":{}/", proxy.port()));
+    let mut site = Site::over(DbBackend::Postgres, &proxied, |_| ()).await;
+    let truth = site.seed(60).await;
+    plan::register(&site.engine).await.unwrap();
+    let clone = primary.replica("clone");
+    clone.sql("postgres", "SELECT pg_promote()");
+    let cells = "SELECT string_agg(encode(encrypted_content, 'hex'), ' ' ORDER BY id) FROM messages";
+    let before = clone.sql("app", cells);
+    let id = site.request().await;
+    site.drive(id, |s| s.rows_done > 0).await;
+
+    // As after a failover to a server that had missed the plan, for a worker that starts then.
+    proxy.redirect(clone.port());
+    reopened(&mut site, |_| ()).await;
+    let status = site.drive(id, |s| s.code.as_deref() == Some("source_is_older")).await;
+    assert_eq!(status.state, RotationState::Reencrypting, "{status:#?}");
+
+    // The same worker still has connections to the clone when the address leads to the source again.
+    proxy.redirect(primary.port());
+    site.end_pauses().await;
+    site.drive_to(id, RotationState::Completed).await;
+    assert_eq!(clone.sql("app", cells), before, "the clone was written to");
+    assert_eq!(site.read_all().await, truth);
 }
 
 #[tokio::test(flavor = "multi_thread")]
