@@ -44,17 +44,15 @@ pub(crate) async fn verify(engine: &Engine, name: &str) -> Result<(), EngineErro
     verify_through(engine, name, &*engine.source(name)?, false).await
 }
 
-/// The same through a connection that chunks use, because they may lead elsewhere than a fresh one. Where they do, they
-/// are used no more.
+/// The same for chunks: over a connection that they have used, which may lead elsewhere than a fresh one and is then
+/// used no more, and over a fresh one, since the pool may open the next at any time.
 pub(crate) async fn verify_in_use(engine: &Engine, name: &str) -> Result<(), EngineError> {
     let source = engine.source(name)?;
     match verify_through(engine, name, &*source, true).await {
-        Err(EngineError::Ledger(_) | EngineError::Refused { .. }) => {
-            source.leave_connections();
-            verify(engine, name).await
-        }
-        verified => verified,
+        Err(EngineError::Ledger(_) | EngineError::Refused { .. }) => source.leave_connections(),
+        verified => verified?,
     }
+    verify(engine, name).await
 }
 
 async fn verify_through(engine: &Engine, name: &str, source: &dyn Source, in_use: bool) -> Result<(), EngineError> {

@@ -234,8 +234,13 @@ async fn a_physical_clone_behind_the_sources_address_is_refused_and_written_to_b
     let id = site.request().await;
     site.drive(id, |s| s.rows_done > 0).await;
 
-    // As after a failover to a server that had missed the plan, for a worker that starts then.
+    // As after a failover to a server that had missed the plan: for a worker that still has connections to the source, and
+    // for one that starts then.
     proxy.redirect(clone.port());
+    let running = site.drive(id, |s| s.code.as_deref() == Some("source_is_older")).await;
+    assert_eq!(running.state, RotationState::Reencrypting, "{running:#?}");
+    site.ledger_sql("UPDATE reseal_rotations SET step_code = NULL, step_detail = NULL").await;
+    site.end_pauses().await;
     reopened(&mut site, |_| ()).await;
     let status = site.drive(id, |s| s.code.as_deref() == Some("source_is_older")).await;
     assert_eq!(status.state, RotationState::Reencrypting, "{status:#?}");
